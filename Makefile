@@ -1,0 +1,51 @@
+# One obvious command for each habit. `make demo` and `make test` do all the set-up on a fresh machine.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# 2.13.0 by exact version: plain `torch` would bring gigabytes of GPU libraries.
+TORCH ?= torch==2.13.0
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo console test test-full lint unit bench vectors docs clean
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@echo "1/5 installing (1.5 GB, once)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[partner,server,demo,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps MoleculeACE==3.0.0
+	@touch $@
+
+demo: $(VENV)/.installed
+	$(BIN)/python -m deploy.demo
+
+console: $(VENV)/.installed
+	$(BIN)/python -m deploy.demo console
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/.installed
+	$(BIN)/pytest -n 2 -m "not full"
+
+test: lint unit
+
+test-full: lint
+	$(BIN)/pytest -n 2 -rs
+
+bench: $(VENV)/.installed
+	$(BIN)/python -m benchmarks
+
+vectors: $(VENV)/.installed
+	$(BIN)/python -m tests.vectors
+
+docs: $(VENV)/.installed
+	$(BIN)/python -m aggregator.api.openapi docs/openapi.json
+
+clean:
+	rm -rf out build *.egg-info

@@ -1,0 +1,255 @@
+"""What events cost: epsilon from privacy loss distributions (PLD), by Google's dp_accounting.
+
+Rules:
+1. Neighbours differ by one record added or removed (protocol 6.1). An event is `steps` Poisson-sampled
+   Gaussians; sampling rate 1 is the plain Gaussian. The mechanism of protocol 6.2 is exactly that one.
+2. Every estimate is pessimistic ("connect the dots", arXiv 2207.04380): the epsilon given is never below
+   the true one.
+3. It fails closed: an exception of the library, NaN, a negative or infinite number, or a delta that
+   floating-point convolution cannot resolve is `AccountingFailed`. Only an event of kind *none* costs infinity.
+4. The sampler's tables and the lane's clamp are not perfect Gaussians: 2^-10 of every delta is set aside for
+   them, and `check_dimension` refuses a vector so long that this share does not hold them (protocol 6.2).
+Nothing here decides whether a cost may be paid: that is budget.py.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+
+from dp_accounting.pld import privacy_loss_distribution as pld
+
+from privacy.dp.events import Guarantee, PrivacyEvent
+from privacy.errors import AccountingFailed, UnsafeParameters
+
+Rows = Sequence[tuple[PrivacyEvent, int]]
+
+SMALLEST_DELTA = 1e-10
+"""Below this the rounding errors of the library's FFTs (about 1e-15 each) are no longer negligible."""
+
+IMPLEMENTATION_SHARE = 2.0**-10
+SAMPLER_ERROR = 2.0**-120
+"""Statistical distance of one noise draw from the discrete Gaussian (docs/noise.md)."""
+CLAMP_ERROR = 1.5239706048321e-23
+"""P(|N(0, 1)| > 10): a coordinate whose noise passes ten sigma may be clamped to its lane."""
+
+_FINEST_INTERVAL = 5e-4
+_POINTS = 1 << 16
+
+_Single = tuple[float, float, int]
+"""(noise multiplier, sampling rate, copies of one person's record): one Gaussian."""
+
+
+def epsilon(rows: Rows, delta: float, guarantee: Guarantee, honest: int) -> float:
+    """Epsilon at `delta` of all rows (event, count) together, for one record.
+
+    honest: h = n_min - c. Returns math.inf if an event of kind *none* is counted. Raises AccountingFailed.
+    """
+    return epsilon_for_copies(rows, delta, guarantee, honest, copies=1)
+
+
+def epsilon_for_copies(rows: Rows, delta: float, guarantee: Guarantee, honest: int, copies: int) -> float:
+    """Epsilon for a unit held by `copies` participants (protocol 6.1), each sampling it independently.
+
+    The sum moves by 0..copies clips with probabilities Binomial(copies, gamma): a mixture of Gaussians
+    (dp_accounting's MixtureOfGaussiansDpEvent; arXiv 2401.10294). `copies` times epsilon would be false.
+    """
+    if copies < 1:
+        raise UnsafeParameters(
+            "at least one copy", str(copies), "give the number of participants that hold the unit"
+        )
+    if _unprotected(rows):
+        return math.inf
+    return _epsilon(_gaussians(rows, guarantee, honest, copies), delta)
+
+
+def delta_at(rows: Rows, target_epsilon: float, guarantee: Guarantee, honest: int) -> float:
+    """The smallest delta the rows hold at `target_epsilon` (any real number), rule 4's share not included."""
+    if _unprotected(rows):
+        return 1.0
+    found = _fail_closed(
+        lambda: _composed(_gaussians(rows, guarantee, honest, 1)).get_delta_for_epsilon(target_epsilon)
+    )
+    return min(1.0, found)
+
+
+def even_odds(rows: Rows, guarantee: Guarantee, honest: int) -> float:
+    """The best chance to guess from even odds whether a record took part: (1 + delta(0)) / 2 (protocol 6.4)."""
+    return (1.0 + delta_at(rows, 0.0, guarantee, honest)) / 2.0
+
+
+def rounds_left(
+    rows: Rows, event: PrivacyEvent, cap: float, delta: float, guarantee: Guarantee, honest: int
+) -> int:
+    """How many more times `event` could follow `rows` with epsilon no larger than `cap`; at most 2^20.
+
+    This reads the cost "as if the number of rounds had been fixed"; what may happen is what the table has
+    left.
+    """
+
+    def fits(more: int) -> bool:
+        return epsilon((*rows, (event, more)), delta, guarantee, honest) <= cap
+
+    if not fits(1):
+        return 0
+    low, high = 1, 2
+    while high <= 1 << 20 and fits(high):
+        low, high = high, 2 * high
+    if low == 1 << 20:
+        return low
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return low
+
+
+def calibrate_noise(
+    target_epsilon: float,
+    delta: float,
+    sampling_rate: float,
+    count: int,
+    *,
+    guarantee: Guarantee = Guarantee.IN_SUM,
+    honest: int = 1,
+) -> float:
+    """The smallest noise multiplier z, a multiple of 1e-4, at which `count` events cost at most the target.
+
+    For *alone* z is still the sum's multiplier: each update then has z / sqrt(honest).
+    """
+    if not (math.isfinite(target_epsilon) and target_epsilon > 0 and count >= 1):
+        raise UnsafeParameters(
+            "a finite positive epsilon and at least one event",
+            f"epsilon {target_epsilon}, count {count}",
+            "give both",
+        )
+
+    def fits(tenthousandths: int) -> bool:
+        event = PrivacyEvent(
+            kind="distributed", noise_multiplier=tenthousandths / 10_000, sampling_rate=sampling_rate, steps=1
+        )
+        return epsilon(((event, count),), delta, guarantee, honest) <= target_epsilon
+
+    high = 10_000
+    while not fits(high):
+        high *= 2
+        if high > 1 << 40:
+            raise AccountingFailed(
+                "a noise multiplier that reaches the target", "none below 10^8", "raise epsilon"
+            )
+    low = high // 2
+    while low > 0 and fits(low):
+        low, high = low // 2, low
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high / 10_000
+
+
+def implementation_delta(epsilon_value: float, dimension: int, rounds: int, guarantee: Guarantee) -> float:
+    """What the sampler and, in the sum, the clamp add to delta (protocol 6.2): (1 + e^epsilon) d T error.
+
+    dimension: coordinates of one update, probes and private part included. Above 1 nothing is proved.
+    """
+    error = SAMPLER_ERROR + (CLAMP_ERROR if guarantee is Guarantee.IN_SUM else 0.0)
+    exponent = epsilon_value + math.log(max(1, dimension)) + math.log(max(1, rounds)) + math.log(error)
+    return math.inf if exponent > 700 else math.exp(exponent) * (1 + math.exp(-epsilon_value))
+
+
+def check_dimension(
+    epsilon_value: float, delta: float, dimension: int, rounds: int, guarantee: Guarantee
+) -> None:
+    """Refuse vectors too long for rule 4's share of delta at this epsilon. Raises UnsafeParameters."""
+    added = implementation_delta(epsilon_value, dimension, rounds, guarantee)
+    if not added <= IMPLEMENTATION_SHARE * delta:
+        raise UnsafeParameters(
+            f"an implementation error of at most {IMPLEMENTATION_SHARE * delta:.3g} in delta",
+            f"{added:.3g} for {dimension} coordinates over {rounds} rounds at epsilon {epsilon_value:.3g}"
+            f" ({guarantee.value})",
+            "shorten the vector, plan fewer rounds, or lower epsilon",
+        )
+
+
+def _unprotected(rows: Rows) -> bool:
+    return any(event.kind == "none" and count > 0 for event, count in rows)
+
+
+def _gaussians(rows: Rows, guarantee: Guarantee, honest: int, copies: int) -> tuple[tuple[_Single, int], ...]:
+    """Equal Gaussians merged and sorted, so that the order of rows moves no digit of the result."""
+    merged: dict[_Single, int] = {}
+    for event, count in rows:
+        if count < 0:
+            raise AccountingFailed(
+                "counts of at least 0", str(count), "the ledger or table is wrong: do not go on"
+            )
+        if count == 0:
+            continue
+        single = (event.noise_multiplier_for(guarantee, honest), event.sampling_rate, copies)
+        merged[single] = merged.get(single, 0) + count * event.steps
+    return tuple(sorted(merged.items()))
+
+
+@lru_cache(maxsize=4096)
+def _epsilon(gaussians: tuple[tuple[_Single, int], ...], delta: float) -> float:
+    if not SMALLEST_DELTA <= delta < 1:
+        raise AccountingFailed(
+            f"a delta from {SMALLEST_DELTA} to below 1",
+            str(delta),
+            "choose delta at most 1 / (10 x number of records)",
+        )
+    if not gaussians:
+        return 0.0
+    usable = delta * (1 - IMPLEMENTATION_SHARE)
+    return _fail_closed(lambda: _composed(gaussians).get_epsilon_for_delta(usable))
+
+
+def _fail_closed(compute: Callable[[], float]) -> float:
+    remedy = "do not go on with these parameters: no epsilon can be stated for them"
+    try:
+        found = float(compute())
+    except Exception as error:  # whatever the library raises, there is no number to rely on
+        raise AccountingFailed(
+            "a number from the accountant", f"{type(error).__name__}: {error}", remedy
+        ) from error
+    if not (math.isfinite(found) and found >= 0):
+        raise AccountingFailed("a finite number of at least 0 from the accountant", str(found), remedy)
+    return found
+
+
+def _composed(gaussians: tuple[tuple[_Single, int], ...]) -> pld.PrivacyLossDistribution:
+    interval = max(_interval(multiplier, copies) for (multiplier, _, copies), _ in gaussians)
+    total = None
+    for single, count in gaussians:
+        part = _single_pld(single, interval)
+        part = part if count == 1 else part.self_compose(count)
+        total = part if total is None else total.compose(part)
+    return total
+
+
+def _interval(multiplier: float, copies: int) -> float:
+    """Width of the loss grid: fine, but with at most about 2^16 points for one Gaussian's loss.
+
+    That loss has a range of mu^2 / 2 + 10 mu, mu = copies / multiplier: tiny noise cannot exhaust the memory.
+    Widths are powers of two apart, so that rows of like noise share one grid.
+    """
+    mu = copies / multiplier
+    width = _FINEST_INTERVAL
+    while (mu * mu / 2 + 10 * mu) / width > _POINTS:
+        width *= 2
+    return width
+
+
+@lru_cache(maxsize=64)
+def _single_pld(single: _Single, interval: float) -> pld.PrivacyLossDistribution:
+    multiplier, rate, copies = single
+    if copies == 1:
+        return pld.from_gaussian_mechanism(
+            multiplier, sampling_prob=rate, value_discretization_interval=interval
+        )
+    if rate == 1.0:
+        return pld.from_gaussian_mechanism(multiplier / copies, value_discretization_interval=interval)
+    shifts = range(copies + 1)
+    chances = [math.comb(copies, j) * rate**j * (1 - rate) ** (copies - j) for j in shifts]
+    return pld.from_mixture_gaussian_mechanism(
+        multiplier, [float(j) for j in shifts], chances, value_discretization_interval=interval
+    )

@@ -1,0 +1,207 @@
+"""The rules of a participant's budget: what may be reserved, charged and lapsed against the charter's table.
+
+Rules (protocol 6.4):
+1. A table is acceptable if the PLD of all its rows together fits both caps; then any adaptive order of its
+   events does (arXiv 2207.08335).
+2. An attempt holds at most one row, the first in the table's order that covers its event and has room;
+   reserved and charged attempts both take room.
+3. Moves: nothing -> reserved -> charged, reserved -> lapsed (the attempt closed without a cohort). Each move
+   may be repeated and then changes nothing. Nothing charged is ever given back; a lapsed attempt is never
+   reserved again.
+4. What a chain proves to have happened is *recovered*: charged without a reservation, and even beyond the
+   table, for spent is the larger of both chains.
+Pure: it stores nothing and signs nothing; the ledger does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from privacy.dp.accountant import epsilon
+from privacy.dp.events import Guarantee, PrivacyEvent, TableRow
+from privacy.errors import BudgetExhausted, Conflict, UnsafeParameters, WrongState
+
+
+class Caps(BaseModel):
+    """The most epsilon, at `delta`, that a participant accepts under each guarantee (protocol 6.1)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    epsilon_alone: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    epsilon_in_sum: Annotated[float, Field(gt=0, allow_inf_nan=False)]
+    delta: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+    def epsilon_for(self, guarantee: Guarantee) -> float:
+        return self.epsilon_alone if guarantee is Guarantee.ALONE else self.epsilon_in_sum
+
+
+def check_table(table: Sequence[TableRow], caps: Caps, honest: int, *, allow_none: bool = False) -> None:
+    """Rule 1. Rows of kind *none* claim nothing: refused unless the charter allows them, then left out.
+
+    honest: h = n_min - c. Raises UnsafeParameters, or AccountingFailed.
+    """
+    if len({row.name for row in table}) != len(table):
+        raise UnsafeParameters(
+            "rows with names of their own", "a name that stands twice", "rename one of the rows"
+        )
+    if not allow_none and any(row.event.kind == "none" and row.count for row in table):
+        raise UnsafeParameters(
+            "a table whose every event has noise",
+            "a row of kind none",
+            "remove it, or sign a charter that allows it",
+        )
+    rows = [(row.event, row.count) for row in table if row.event.kind != "none"]
+    for guarantee in Guarantee:
+        cost = epsilon(rows, caps.delta, guarantee, honest)
+        cap = caps.epsilon_for(guarantee)
+        if cost > cap:
+            raise UnsafeParameters(
+                f"a table of epsilon at most {cap} ({guarantee.value}) at delta {caps.delta}",
+                f"epsilon {cost:.4f}",
+                "lower the counts or the sampling rates, raise the noise multipliers, or agree on another cap",
+            )
+
+
+class HoldingState(Enum):
+    RESERVED = "reserved"
+    CHARGED = "charged"
+    LAPSED = "lapsed"
+
+
+@dataclass(frozen=True)
+class Holding:
+    """An attempt's place in the budget. `row`: index into the table; None if recovered and no row covers it."""
+
+    event: PrivacyEvent
+    row: int | None
+    state: HoldingState
+
+
+@dataclass(frozen=True)
+class Budget:
+    """One participant's budget under one charter; every move returns a new one.
+
+    holdings: by attempt, the round digest R in hex.
+    """
+
+    table: tuple[TableRow, ...]
+    holdings: Mapping[str, Holding] = field(default_factory=lambda: MappingProxyType({}))
+
+    def reserve(self, attempt: str, event: PrivacyEvent) -> Budget:
+        """Take room for `event`. Raises BudgetExhausted; Conflict or WrongState on an attempt used otherwise."""
+        held = self.holdings.get(attempt)
+        if held is not None:
+            self._same_event(attempt, held, event)
+            if held.state is HoldingState.LAPSED:
+                raise _lapsed(attempt)
+            return self
+        row = self._row_with_room(event)
+        if row is None:
+            raise BudgetExhausted(
+                f"a row of the charter's table with room for {_words(event)}",
+                f"remaining {[(r.name, self.remaining(r.name)) for r in self.table]}",
+                "plan a weaker event, or sign a charter for a new epoch",
+            )
+        return self._with(attempt, Holding(event, row, HoldingState.RESERVED))
+
+    def charge(self, attempt: str) -> Budget:
+        """The cohort is published: the reservation is charged for good. Raises WrongState without one."""
+        held = self.holdings.get(attempt)
+        if held is None:
+            raise WrongState(
+                "a reservation to charge", f"none for attempt {attempt}", "reserve at the join first"
+            )
+        if held.state is HoldingState.LAPSED:
+            raise _lapsed(attempt)
+        if held.state is HoldingState.CHARGED:
+            return self
+        return self._with(attempt, Holding(held.event, held.row, HoldingState.CHARGED))
+
+    def lapse(self, attempt: str) -> Budget:
+        """The attempt closed without a cohort: its room is free again. Raises WrongState if it is charged."""
+        held = self.holdings.get(attempt)
+        if held is None or held.state is HoldingState.LAPSED:
+            return self
+        if held.state is HoldingState.CHARGED:
+            raise WrongState(
+                "a reservation",
+                f"attempt {attempt} is charged",
+                "leave it: nothing charged is ever given back",
+            )
+        return self._with(attempt, Holding(held.event, held.row, HoldingState.LAPSED))
+
+    def charge_recovered(self, attempt: str, event: PrivacyEvent) -> Budget:
+        """Charge what another chain proves (rule 4), room or not. Raises Conflict on another event."""
+        held = self.holdings.get(attempt)
+        if held is not None:
+            self._same_event(attempt, held, event)
+            if held.state is HoldingState.CHARGED:
+                return self
+            if held.state is HoldingState.RESERVED:
+                return self.charge(attempt)
+        row = self._row_with_room(event)
+        if row is None:
+            row = next((i for i, candidate in enumerate(self.table) if event.fits_row(candidate.event)), None)
+        return self._with(attempt, Holding(event, row, HoldingState.CHARGED))
+
+    def spent(self) -> tuple[tuple[PrivacyEvent, int], ...]:
+        """Charged events and their counts, in the order of their first charge: what the accountant reads."""
+        counts: dict[PrivacyEvent, int] = {}
+        for held in self.holdings.values():
+            if held.state is HoldingState.CHARGED:
+                counts[held.event] = counts.get(held.event, 0) + 1
+        return tuple(counts.items())
+
+    def remaining(self, row: str) -> int:
+        """Room left in the row of this name, reservations used up; 0 also where recovery passed the count."""
+        for index, candidate in enumerate(self.table):
+            if candidate.name == row:
+                return max(0, candidate.count - self._taken(index))
+        raise UnsafeParameters(
+            f"one of the rows {[r.name for r in self.table]}", repr(row), "name a row of this charter's table"
+        )
+
+    def _taken(self, index: int) -> int:
+        return sum(
+            1
+            for held in self.holdings.values()
+            if held.row == index and held.state is not HoldingState.LAPSED
+        )
+
+    def _row_with_room(self, event: PrivacyEvent) -> int | None:
+        for index, row in enumerate(self.table):
+            if event.fits_row(row.event) and self._taken(index) < row.count:
+                return index
+        return None
+
+    def _same_event(self, attempt: str, held: Holding, event: PrivacyEvent) -> None:
+        if held.event != event:
+            raise Conflict(
+                f"the event that attempt {attempt} holds: {_words(held.event)}",
+                _words(event),
+                "an attempt has one plan and one event: do not go on with this plan",
+            )
+
+    def _with(self, attempt: str, holding: Holding) -> Budget:
+        return Budget(self.table, MappingProxyType({**self.holdings, attempt: holding}))
+
+
+def _lapsed(attempt: str) -> WrongState:
+    return WrongState(
+        "an attempt that is open",
+        f"attempt {attempt}, which closed without a cohort",
+        "wait for the next attempt",
+    )
+
+
+def _words(event: PrivacyEvent) -> str:
+    return (
+        f"{event.kind}, noise multiplier {event.noise_multiplier}, sampling rate {event.sampling_rate},"
+        f" {event.steps} step(s)"
+    )

@@ -1,0 +1,53 @@
+"""One entry of a ledger: what was reserved, charged, lapsed, recovered or done, to whom, and what came before.
+
+Rules:
+1. An entry names the hash of the one before it; the first names 64 zeros. Its own hash is SHA-256 of
+   "chorale/1 ledger entry" || 0x00 || canonical JSON.
+2. `charged` and `reserved` are the running totals of that participant's row *after* this entry, so a wrong
+   number is visible without replaying from the start, and replaying checks it.
+3. Epsilons are not stored: they follow from the counts, and a better accountant may state them tighter.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from privacy.dp.events import PrivacyEvent
+from privacy.protocol.canonical import canonical, digest
+from privacy.protocol.identifiers import Digest, Model, PartnerId
+from privacy.protocol.messages import Count, Positive, UnixSeconds
+
+EntryKind = Literal["reserve", "charge", "lapse", "recovered", "action"]
+
+
+class BudgetChange(Model):
+    """The part of an entry that touches a budget."""
+
+    plan: Digest
+    round: Positive
+    attempt: Positive
+    event: PrivacyEvent
+    row: str
+    charged: Count
+    reserved: Count
+
+
+class LedgerEntry(Model):
+    index: Positive
+    at: UnixSeconds
+    charter: Digest
+    kind: EntryKind
+    participant: PartnerId | None
+    budget: BudgetChange | None
+    reason: Annotated[str, Field(max_length=500)]
+    previous: Digest
+
+    @property
+    def canonical_bytes(self) -> bytes:
+        return canonical(self.model_dump(mode="json"))
+
+    @property
+    def digest(self) -> str:
+        return digest(b"chorale/1 ledger entry\x00" + self.canonical_bytes)

@@ -1,0 +1,89 @@
+"""Canonical JSON (RFC 8785): the one form in which messages are hashed, signed and sent.
+
+Rules:
+1. What is not byte for byte its own canonical form is refused, so a message has one hash.
+2. Binary fields are lowercase hex. Integers above 2^53 - 1 are decimal strings: a JSON number would be rounded.
+3. Size and nesting are bounded before anything is parsed.
+It does not know any schema; `messages` does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import rfc8785
+
+from privacy.errors import MalformedMessage, TooLarge
+
+MAX_MESSAGE_BYTES = 4 << 20
+MAX_DEPTH = 12
+
+
+def canonical(value: Any) -> bytes:
+    """The RFC 8785 form of a JSON value (dict, list, str, int, float, bool, None)."""
+    try:
+        return rfc8785.dumps(value)
+    except rfc8785.CanonicalizationError as error:
+        raise MalformedMessage(
+            "a value that canonical JSON can hold",
+            str(error),
+            "write integers beyond 2^53 - 1 as decimal strings and leave out NaN and infinities",
+        ) from error
+
+
+def digest(data: bytes) -> str:
+    """SHA-256 in lowercase hex."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def parse(raw: bytes, limit: int = MAX_MESSAGE_BYTES) -> Any:
+    """The JSON value of `raw`, which must be its own canonical form."""
+    if len(raw) > limit:
+        raise TooLarge(f"a message of at most {limit} bytes", f"{len(raw)} bytes", "send it in smaller parts")
+    _check_depth(raw)
+    try:
+        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise MalformedMessage("canonical JSON in UTF-8", str(error), "send RFC 8785 output") from error
+    if canonical(value) != raw:
+        raise MalformedMessage(
+            "JSON in its canonical form (RFC 8785)",
+            "JSON with other spacing, key order or number format",
+            "canonicalise before signing and sending",
+        )
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise ValueError("an object names a key twice")
+    return value
+
+
+def _check_depth(raw: bytes) -> None:
+    """Bound nesting without recursion, so that a depth bomb never reaches the parser."""
+    depth = 0
+    in_string = escaped = False
+    for byte in raw:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                in_string = False
+        elif byte == 0x22:
+            in_string = True
+        elif byte in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise MalformedMessage(
+                    f"JSON nested at most {MAX_DEPTH} deep",
+                    "deeper nesting",
+                    "send a message of this protocol",
+                )
+        elif byte in b"]}":
+            depth -= 1

@@ -1,0 +1,147 @@
+"""Is this charter sound, and does this campaign or plan keep to it? Asked by every partner and by the service.
+
+Rules:
+1. A partner asks before it signs a charter, before it joins a plan, and again before it opens (check 1).
+2. Nothing is taken from the plan that the charter or campaign already fixes.
+3. Signatures are verified here too; whoever calls gets a body that may be relied on.
+Budgets (is there room left?) are the accountant's and the ledgers' matter; the table's fit is checked here.
+"""
+
+from __future__ import annotations
+
+from privacy.dp.accountant import check_table
+from privacy.dp.privatise import MechanismPlan
+from privacy.errors import ConfigurationError, UnsafeParameters, WeakerThanCharter
+from privacy.he.lanes import LaneLayout
+from privacy.he.parameters import PARAMETER_SETS
+from privacy.protocol.identifiers import OPERATOR
+from privacy.protocol.messages import Campaign, Charter, CharterAcceptance, Plan, Signed
+from privacy.protocol.round_state import check_cohort_size
+from privacy.protocol.signing import Verifier
+
+MIN_PROBES = 1024
+
+
+def check_charter(charter: Charter) -> None:
+    """Whether a charter's own numbers are safe: sizes, keys, lanes' noise bound, and the table against each cap."""
+    if charter.parameter_set not in PARAMETER_SETS:
+        raise UnsafeParameters(
+            f"a parameter set of {', '.join(PARAMETER_SETS)}",
+            charter.parameter_set,
+            "draft it with one of these",
+        )
+    parameters = PARAMETER_SETS[charter.parameter_set]
+    if charter.n_max > parameters.max_contributors:
+        raise UnsafeParameters(
+            f"a roster of at most {parameters.max_contributors}", str(charter.n_max), "split the consortium"
+        )
+    check_cohort_size(charter.n_max, charter.n_min, charter.colluders)
+    keys = [entry.signing_keys.ed25519 for entry in charter.roster]
+    keys += [charter.operator_keys.ed25519, charter.server_keys.ed25519]
+    if len(set(keys)) != len(keys) or len({e.result_key for e in charter.roster}) != charter.n_max:
+        raise UnsafeParameters("a key of its own for each signer", "one key twice", "have it enrolled again")
+    charter.entry(charter.lead)
+    if not charter.allow_none and any(row.event.kind == "none" for row in charter.table):
+        raise UnsafeParameters(
+            "no event of kind none, which the charter does not allow",
+            "one in the table",
+            "set allow_none or drop it",
+        )
+    for entry in charter.roster:
+        check_table(charter.table, entry.caps, charter.honest)
+
+
+def check_acceptances(
+    charter: Charter, acceptances: dict[str, Signed[CharterAcceptance]], verifier: Verifier
+) -> None:
+    """A charter counts once every roster partner has signed it."""
+    missing = [partner for partner in charter.partners if partner not in acceptances]
+    if missing:
+        raise WeakerThanCharter(
+            "an acceptance by every partner of the roster",
+            f"none by {', '.join(missing)}",
+            "wait until all signed",
+        )
+    for entry in charter.roster:
+        body = verifier.verify(acceptances[entry.partner], {entry.partner: entry.signing_keys})
+        if body.charter != charter.digest or body.partner != entry.partner:
+            raise WeakerThanCharter(
+                f"an acceptance of charter {charter.digest[:16]}",
+                f"one of {body.charter[:16]}",
+                "accept this one",
+            )
+
+
+def check_campaign(signed: Signed[Campaign], charter: Charter, verifier: Verifier) -> Campaign:
+    """A campaign under this charter, signed by the operator and the lead."""
+    lead = charter.entry(charter.lead)
+    campaign = verifier.verify(signed, {OPERATOR: charter.operator_keys, charter.lead: lead.signing_keys})
+    if campaign.charter != charter.digest:
+        raise WeakerThanCharter(
+            f"a campaign under charter {charter.digest[:16]}", "another's", "draft it anew"
+        )
+    return campaign
+
+
+def mechanism(plan: Plan, charter: Charter, campaign: Campaign) -> MechanismPlan:
+    """The privacy mechanism that plan, charter and campaign fix together (protocol 6.2)."""
+    lanes = LaneLayout(plan.layout.lane_width, charter.n_max)
+    return MechanismPlan(
+        clip=campaign.clip,
+        noise_multiplier=plan.event.noise_multiplier,
+        honest=charter.honest,
+        dimension=plan.layout.parameters,
+        shift=plan.layout.shift,
+        lane_offset=lanes.offset,
+        probes=plan.layout.probes,
+    )
+
+
+def check_plan(signed: Signed[Plan], charter: Charter, campaign: Campaign, verifier: Verifier) -> Plan:
+    """A plan by the operator that promises no less than the charter, and fits the campaign's vector."""
+    plan = verifier.verify(signed, {OPERATOR: charter.operator_keys})
+    if plan.charter != charter.digest or plan.campaign != campaign.digest:
+        raise WeakerThanCharter(
+            "a plan under the pinned charter and campaign", "another's", "ask the operator"
+        )
+    if not any(plan.event.fits_row(row.event) for row in charter.table):
+        raise WeakerThanCharter(
+            f"an event that fits a row of the charter's table ({'; '.join(str(row) for row in charter.table)})",
+            str(plan.event),
+            "sign a plan with at least that noise, and no larger sampling rate or step count",
+        )
+    if plan.kind == "training" and plan.layout.parameters != campaign.length:
+        raise WeakerThanCharter(
+            f"a vector of {campaign.length} parameters",
+            str(plan.layout.parameters),
+            "sign a plan for this campaign",
+        )
+    if (plan.kind == "statistics") != (plan.event.kind == "statistics"):
+        raise WeakerThanCharter(
+            "a statistics event for a statistics round, and for no other",
+            f"{plan.event.kind} for {plan.kind}",
+            "sign a plan whose kind and event agree",
+        )
+    deadlines = plan.deadlines
+    if not deadlines.join < deadlines.upload < deadlines.open:
+        raise ConfigurationError(
+            "join < upload < open deadlines", str(deadlines), "sign a plan with ordered deadlines"
+        )
+    _check_layout(plan, charter, campaign)
+    return plan
+
+
+def _check_layout(plan: Plan, charter: Charter, campaign: Campaign) -> None:
+    noised = plan.event.kind in ("distributed", "statistics")
+    if noised:
+        if plan.layout.probes < MIN_PROBES:
+            raise WeakerThanCharter(
+                f"at least {MIN_PROBES} probes",
+                str(plan.layout.probes),
+                "add probes: they show that noise is there",
+            )
+        mechanism(plan, charter, campaign)  # raises UnsafeParameters where the lanes leave too little
+    elif plan.layout.scale is None:
+        raise WeakerThanCharter(
+            f"a public scale for an event of kind {plan.event.kind}", "none", "set layout.scale in the plan"
+        )
