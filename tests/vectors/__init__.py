@@ -1,0 +1,1 @@
+"""Frozen test vectors: good ones that must be reproduced, bad ones that must be refused."""
