@@ -6,7 +6,7 @@ Rules:
 2. Every estimate is pessimistic ("connect the dots", arXiv 2207.04380): the epsilon given is never below
    the true one.
 3. It fails closed: an exception of the library, NaN, a negative or infinite number, or a delta that
-   floating-point convolution cannot resolve is `AccountingFailed`. Only an event of kind *none* costs infinity.
+   floating-point convolution cannot resolve is `AccountingFailed`. Only kind *none* costs infinity.
 4. The sampler's tables and the lane's clamp are not perfect Gaussians: 2^-10 of every delta is set aside for
    them, and `check_dimension` refuses a vector so long that this share does not hold them (protocol 6.2).
 Nothing here decides whether a cost may be paid: that is budget.py.
@@ -75,7 +75,7 @@ def delta_at(rows: Rows, target_epsilon: float, guarantee: Guarantee, honest: in
 
 
 def even_odds(rows: Rows, guarantee: Guarantee, honest: int) -> float:
-    """The best chance to guess from even odds whether a record took part: (1 + delta(0)) / 2 (protocol 6.4)."""
+    """The best chance to guess, from even odds, whether a record took part: (1 + delta(0)) / 2."""
     return (1.0 + delta_at(rows, 0.0, guarantee, honest)) / 2.0
 
 
@@ -134,9 +134,7 @@ def calibrate_noise(
     while not fits(high):
         high *= 2
         if high > 1 << 40:
-            raise AccountingFailed(
-                "a noise multiplier that reaches the target", "none below 10^8", "raise epsilon"
-            )
+            raise AccountingFailed("a noise multiplier that reaches the target", "none below 10^8", "raise epsilon")
     low = high // 2
     while low > 0 and fits(low):
         low, high = low // 2, low
@@ -156,9 +154,7 @@ def implementation_delta(epsilon_value: float, dimension: int, rounds: int, guar
     return math.inf if exponent > 700 else math.exp(exponent) * (1 + math.exp(-epsilon_value))
 
 
-def check_dimension(
-    epsilon_value: float, delta: float, dimension: int, rounds: int, guarantee: Guarantee
-) -> None:
+def check_dimension(epsilon_value: float, delta: float, dimension: int, rounds: int, guarantee: Guarantee) -> None:
     """Refuse vectors too long for rule 4's share of delta at this epsilon. Raises UnsafeParameters."""
     added = implementation_delta(epsilon_value, dimension, rounds, guarantee)
     if not added <= IMPLEMENTATION_SHARE * delta:
@@ -179,9 +175,7 @@ def _gaussians(rows: Rows, guarantee: Guarantee, honest: int, copies: int) -> tu
     merged: dict[_Single, int] = {}
     for event, count in rows:
         if count < 0:
-            raise AccountingFailed(
-                "counts of at least 0", str(count), "the ledger or table is wrong: do not go on"
-            )
+            raise AccountingFailed("counts of at least 0", str(count), "the ledger or table is wrong: do not go on")
         if count == 0:
             continue
         single = (event.noise_multiplier_for(guarantee, honest), event.sampling_rate, copies)
@@ -243,9 +237,7 @@ def _interval(multiplier: float, copies: int) -> float:
 def _single_pld(single: _Single, interval: float) -> pld.PrivacyLossDistribution:
     multiplier, rate, copies = single
     if copies == 1:
-        return pld.from_gaussian_mechanism(
-            multiplier, sampling_prob=rate, value_discretization_interval=interval
-        )
+        return pld.from_gaussian_mechanism(multiplier, sampling_prob=rate, value_discretization_interval=interval)
     if rate == 1.0:
         return pld.from_gaussian_mechanism(multiplier / copies, value_discretization_interval=interval)
     shifts = range(copies + 1)

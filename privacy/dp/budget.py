@@ -41,21 +41,13 @@ class Caps(BaseModel):
         return self.epsilon_alone if guarantee is Guarantee.ALONE else self.epsilon_in_sum
 
 
-def check_table(table: Sequence[TableRow], caps: Caps, honest: int, *, allow_none: bool = False) -> None:
-    """Rule 1. Rows of kind *none* claim nothing: refused unless the charter allows them, then left out.
+def check_table(table: Sequence[TableRow], caps: Caps, honest: int) -> None:
+    """Rule 1. Rows of kind *none* claim nothing and are left out: whether they may stand is the charter's word.
 
     honest: h = n_min - c. Raises UnsafeParameters, or AccountingFailed.
     """
     if len({row.name for row in table}) != len(table):
-        raise UnsafeParameters(
-            "rows with names of their own", "a name that stands twice", "rename one of the rows"
-        )
-    if not allow_none and any(row.event.kind == "none" and row.count for row in table):
-        raise UnsafeParameters(
-            "a table whose every event has noise",
-            "a row of kind none",
-            "remove it, or sign a charter that allows it",
-        )
+        raise UnsafeParameters("rows with names of their own", "a name that stands twice", "rename one of them")
     rows = [(row.event, row.count) for row in table if row.event.kind != "none"]
     for guarantee in Guarantee:
         cost = epsilon(rows, caps.delta, guarantee, honest)
@@ -64,7 +56,7 @@ def check_table(table: Sequence[TableRow], caps: Caps, honest: int, *, allow_non
             raise UnsafeParameters(
                 f"a table of epsilon at most {cap} ({guarantee.value}) at delta {caps.delta}",
                 f"epsilon {cost:.4f}",
-                "lower the counts or the sampling rates, raise the noise multipliers, or agree on another cap",
+                "lower counts or sampling rates, raise noise multipliers, or agree on another cap",
             )
 
 
@@ -76,7 +68,7 @@ class HoldingState(Enum):
 
 @dataclass(frozen=True)
 class Holding:
-    """An attempt's place in the budget. `row`: index into the table; None if recovered and no row covers it."""
+    """An attempt's place in the budget. `row`: index into the table; None: recovered, no row covers it."""
 
     event: PrivacyEvent
     row: int | None
@@ -94,7 +86,7 @@ class Budget:
     holdings: Mapping[str, Holding] = field(default_factory=lambda: MappingProxyType({}))
 
     def reserve(self, attempt: str, event: PrivacyEvent) -> Budget:
-        """Take room for `event`. Raises BudgetExhausted; Conflict or WrongState on an attempt used otherwise."""
+        """Take room for `event`. Raises BudgetExhausted; Conflict or WrongState on a used attempt."""
         held = self.holdings.get(attempt)
         if held is not None:
             self._same_event(attempt, held, event)
@@ -114,9 +106,7 @@ class Budget:
         """The cohort is published: the reservation is charged for good. Raises WrongState without one."""
         held = self.holdings.get(attempt)
         if held is None:
-            raise WrongState(
-                "a reservation to charge", f"none for attempt {attempt}", "reserve at the join first"
-            )
+            raise WrongState("a reservation to charge", f"none for attempt {attempt}", "reserve at the join first")
         if held.state is HoldingState.LAPSED:
             raise _lapsed(attempt)
         if held.state is HoldingState.CHARGED:
@@ -169,9 +159,7 @@ class Budget:
 
     def _taken(self, index: int) -> int:
         return sum(
-            1
-            for held in self.holdings.values()
-            if held.row == index and held.state is not HoldingState.LAPSED
+            1 for held in self.holdings.values() if held.row == index and held.state is not HoldingState.LAPSED
         )
 
     def _row_with_room(self, event: PrivacyEvent) -> int | None:
