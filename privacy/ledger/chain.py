@@ -93,9 +93,7 @@ def totals_after(kind: EntryKind, before: RowTotals, held: bool) -> RowTotals:
     return RowTotals(before.charged + spent, before.reserved - (1 if held else 0))
 
 
-def next_action_entry(
-    head: ChainHead, charter: str, at: int, participant: str | None, reason: str
-) -> LedgerEntry:
+def next_action_entry(head: ChainHead, charter: str, at: int, participant: str | None, reason: str) -> LedgerEntry:
     return LedgerEntry(
         index=head.count + 1,
         at=at,
@@ -128,16 +126,12 @@ class ChainVerifier:
         if entry.budget is not None:
             self._check_budget(line, entry, entry.budget)
         elif entry.kind != "action":
-            raise LedgerBroken(
-                line, f"a budget change in a {entry.kind} entry", "none", "the writer is broken"
-            )
+            raise LedgerBroken(line, f"a budget change in a {entry.kind} entry", "none", "the writer is broken")
         self.head = ChainHead(count=line, head=entry.digest)
 
     def _check_budget(self, line: int, entry: LedgerEntry, change: BudgetChange) -> None:
         if entry.participant is None or entry.kind == "action":
-            raise LedgerBroken(
-                line, "a participant and a budget kind", f"a {entry.kind}", "the writer is broken"
-            )
+            raise LedgerBroken(line, "a participant and a budget kind", f"a {entry.kind}", "the writer is broken")
         attempt = (entry.participant, change.plan)
         row = (entry.participant, change.row)
         before = self.totals.attempts.get(attempt)

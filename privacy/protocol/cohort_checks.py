@@ -20,9 +20,7 @@ from privacy.protocol.round_state import check_cohort_size
 from privacy.protocol.signing import Verifier
 
 
-def check_join(
-    signed: Signed[Join], plan_digest: str, charter: Charter, partner: str, verifier: Verifier
-) -> Join:
+def check_join(signed: Signed[Join], plan_digest: str, charter: Charter, partner: str, verifier: Verifier) -> Join:
     """A join by `partner` for this attempt, with a round key that works."""
     body = verifier.verify(signed, {partner: charter.entry(partner).signing_keys})
     if body.partner != partner or body.plan != plan_digest or body.charter != charter.digest:

@@ -84,9 +84,7 @@ def frame(message: bytes, attachment: bytes) -> bytes:
 def split_frame(raw: bytes) -> tuple[bytes, bytes]:
     """(message, attachment)."""
     if len(raw) < 4:
-        raise MalformedMessage(
-            "a frame of at least 4 bytes", f"{len(raw)}", "send length, message, attachment"
-        )
+        raise MalformedMessage("a frame of at least 4 bytes", f"{len(raw)}", "send length, message, attachment")
     (length,) = struct.unpack_from("<I", raw)
     if length > MAX_MESSAGE_BYTES or 4 + length > len(raw):
         raise MalformedMessage(

@@ -23,9 +23,7 @@ def root(shard_digests: Sequence[bytes]) -> str:
         raise MalformedMessage("at least one shard", "none", "send every shard of the vector")
     level = [hashlib.sha256(b"\x00" + leaf).digest() for leaf in shard_digests]
     while len(level) > 1:
-        paired = [
-            hashlib.sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)
-        ]
+        paired = [hashlib.sha256(b"\x01" + level[i] + level[i + 1]).digest() for i in range(0, len(level) - 1, 2)]
         if len(level) % 2:
             paired.append(level[-1])
         level = paired

@@ -11,7 +11,7 @@ Nothing here decides: plan_checks, cohort_checks and opening_checks do.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Generic, Literal, Self, TypeVar
+from typing import Annotated, Generic, Literal, Self, TypeVar, cast
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -443,8 +443,6 @@ class SignaturePair(Model):
 class Signed(Model, Generic[BodyT]):
     """A body and its signatures, by signer: a partner id, "operator" or "server"."""
 
-    MAX_SIGNERS: ClassVar[int] = 4
-
     body: BodyT
     signatures: Annotated[dict[str, SignaturePair], Field(min_length=1, max_length=4)]
 
@@ -458,10 +456,15 @@ class Signed(Model, Generic[BodyT]):
         return self.body.digest
 
 
+def signed_model(body: type[BodyT]) -> type[Signed[BodyT]]:
+    """The concrete model of a signed message whose body is of this type."""
+    return cast("type[Signed[BodyT]]", Signed.__class_getitem__(body))
+
+
 def parse_signed(body: type[BodyT], raw: bytes, limit: int = MAX_MESSAGE_BYTES) -> Signed[BodyT]:
     """Read a signed message of one type; its signatures are *not* verified here (see `signing.verify`)."""
     parse(raw, limit)
-    signed = _validate(Signed[body], raw)  # type: ignore[valid-type]
+    signed = _validate(signed_model(body), raw)
     # A default filled in by the model would make the hash differ from the bytes that were sent.
     if signed.canonical_bytes != raw:
         raise MalformedMessage(
@@ -472,7 +475,10 @@ def parse_signed(body: type[BodyT], raw: bytes, limit: int = MAX_MESSAGE_BYTES) 
     return signed
 
 
-def _validate(model: Any, raw: bytes) -> Any:
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+def _validate(model: type[ModelT], raw: bytes) -> ModelT:
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:

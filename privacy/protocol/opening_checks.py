@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.errors import ChoraleError, CheckRefused
+from privacy.errors import CheckRefused, ChoraleError
 from privacy.he.boxes import BoxKey, decode_shares, open_box, share_box_info
 from privacy.he.lanes import LaneLayout
 from privacy.he.parameters import PARAMETER_SETS
@@ -85,10 +85,7 @@ def _check_1_plan_charter_and_seal(request: OpeningRequest, verifier: Verifier) 
 
 
 def _check_2_cohort(request: OpeningRequest) -> None:
-    if (
-        request.cohort.digest != request.accepted_cohort
-        or request.seal.body.cohort != request.accepted_cohort
-    ):
+    if request.cohort.digest != request.accepted_cohort or request.seal.body.cohort != request.accepted_cohort:
         raise CheckRefused(
             2,
             f"the accepted cohort {request.accepted_cohort[:16]}",
@@ -109,9 +106,7 @@ def _check_3_manifests(request: OpeningRequest, seal: Seal, verifier: Verifier) 
             raise CheckRefused(3, "contributors within the cohort", name, "open nothing: the set was padded")
         signed = request.manifests.get(name)
         if signed is None or signed.digest != contributor.manifest:
-            raise CheckRefused(
-                3, f"the manifest of {name} that the seal names", "none or another", "open nothing"
-            )
+            raise CheckRefused(3, f"the manifest of {name} that the seal names", "none or another", "open nothing")
         try:
             body = verifier.verify(signed, {name: request.charter.entry(name).signing_keys})
         except ChoraleError as error:
@@ -157,14 +152,10 @@ def _check_4_size(request: OpeningRequest, seal: Seal) -> None:
 
 
 def _check_5_own_upload(request: OpeningRequest, seal: Seal) -> None:
-    named = {contributor.partner: contributor.manifest for contributor in seal.contributors}.get(
-        request.partner
-    )
+    named = {contributor.partner: contributor.manifest for contributor in seal.contributors}.get(request.partner)
     own = request.own_upload
     if named is not None and (own is None or named != own.manifest):
-        raise CheckRefused(
-            5, "the upload this partner signed", f"manifest {named[:16]}", "open nothing: a forgery"
-        )
+        raise CheckRefused(5, "the upload this partner signed", f"manifest {named[:16]}", "open nothing: a forgery")
     if named is None and own is not None and own.receipted:
         raise CheckRefused(
             5,

@@ -9,7 +9,7 @@ Budgets (is there room left?) are the accountant's and the ledgers' matter; the 
 
 from __future__ import annotations
 
-from privacy.dp.accountant import check_table
+from privacy.dp.budget import check_table
 from privacy.dp.privatise import MechanismPlan
 from privacy.errors import ConfigurationError, UnsafeParameters, WeakerThanCharter
 from privacy.he.lanes import LaneLayout
@@ -77,9 +77,7 @@ def check_campaign(signed: Signed[Campaign], charter: Charter, verifier: Verifie
     lead = charter.entry(charter.lead)
     campaign = verifier.verify(signed, {OPERATOR: charter.operator_keys, charter.lead: lead.signing_keys})
     if campaign.charter != charter.digest:
-        raise WeakerThanCharter(
-            f"a campaign under charter {charter.digest[:16]}", "another's", "draft it anew"
-        )
+        raise WeakerThanCharter(f"a campaign under charter {charter.digest[:16]}", "another's", "draft it anew")
     return campaign
 
 
@@ -101,9 +99,7 @@ def check_plan(signed: Signed[Plan], charter: Charter, campaign: Campaign, verif
     """A plan by the operator that promises no less than the charter, and fits the campaign's vector."""
     plan = verifier.verify(signed, {OPERATOR: charter.operator_keys})
     if plan.charter != charter.digest or plan.campaign != campaign.digest:
-        raise WeakerThanCharter(
-            "a plan under the pinned charter and campaign", "another's", "ask the operator"
-        )
+        raise WeakerThanCharter("a plan under the pinned charter and campaign", "another's", "ask the operator")
     if not any(plan.event.fits_row(row.event) for row in charter.table):
         raise WeakerThanCharter(
             f"an event that fits a row of the charter's table ({'; '.join(str(row) for row in charter.table)})",

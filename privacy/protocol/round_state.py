@@ -62,7 +62,7 @@ def require(current: RoundState, *legal: RoundState) -> None:
 
 
 def quorum(cohort_size: int, colluders: int) -> int:
-    """t = floor((|J| + c) / 2) + 1: two quorums share more than c members, so one of them is honest (protocol 3)."""
+    """t = floor((|J| + c) / 2) + 1 (protocol 3): two quorums share more than c members, so an honest one."""
     return (cohort_size + colluders) // 2 + 1
 
 

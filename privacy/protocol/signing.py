@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, M
 
 from privacy.errors import BadSignature
 from privacy.protocol.canonical import digest
-from privacy.protocol.messages import BodyT, SignaturePair, Signed, SigningKeys
+from privacy.protocol.messages import BodyT, SignaturePair, Signed, SigningKeys, signed_model
 from privacy.randomness import RandomSource
 
 _DOMAIN = b"chorale/1 signed\x00"
@@ -58,9 +58,8 @@ class SigningKey:
 
 
 def sign(body: BodyT, signer: str, key: SigningKey) -> Signed[BodyT]:
-    return Signed[type(body)](  # type: ignore[misc]
-        body=body, signatures={signer: key.sign_bytes(_DOMAIN + body.canonical_bytes)}
-    )
+    pair = key.sign_bytes(_DOMAIN + body.canonical_bytes)
+    return signed_model(type(body))(body=body, signatures={signer: pair})
 
 
 def countersign(signed: Signed[BodyT], signer: str, key: SigningKey) -> Signed[BodyT]:
