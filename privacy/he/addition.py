@@ -27,16 +27,16 @@ _Q8: Final = np.uint64(8 * MODULUS)
 _ALL_WELL: Final = -1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def any_too_large(words: NDArray[np.uint64]) -> bool:
     """Whether a word is >= q. Without an early exit, so that it runs in vector registers."""
     bad = np.uint64(0)
     for index in range(words.size):
         bad |= np.uint64(words[index] >= _Q1)
-    return bad != 0
+    return bool(bad != 0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def add_words(total: NDArray[np.uint64], words: NDArray[np.uint64]) -> bool:
     """total += words, no reduction; returns whether a word was >= q."""
     bad = np.uint64(0)
@@ -44,10 +44,10 @@ def add_words(total: NDArray[np.uint64], words: NDArray[np.uint64]) -> bool:
         word = words[index]
         bad |= np.uint64(word >= _Q1)
         total[index] += word
-    return bad != 0
+    return bool(bad != 0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def reduce_words(total: NDArray[np.uint64]) -> None:
     """Brings sums below 16 q to below q. A difference that would be negative wraps round and loses the minimum."""
     for index in range(total.size):
@@ -63,7 +63,9 @@ def check_words(words: NDArray[np.uint64]) -> None:
     if any_too_large(words):
         first = int(np.argmax(words >= _Q1))
         raise OutOfRange(
-            f"words below q = {MODULUS}", f"{int(words[first])} at word {first}", "send the ciphertext as encrypted"
+            f"words below q = {MODULUS}",
+            f"{int(words[first])} at word {first}",
+            "send the ciphertext as encrypted",
         )
 
 

@@ -40,7 +40,11 @@ _ALL_WELL: Final = -1
 
 
 def contribution_seed(
-    source: RandomSource, device_secret: bytes, round_digest: bytes, cohort_digest: bytes, message_digest: bytes
+    source: RandomSource,
+    device_secret: bytes,
+    round_digest: bytes,
+    cohort_digest: bytes,
+    message_digest: bytes,
 ) -> bytes:
     """The 32-byte seed of one upload's key, errors and share polynomials (protocol 5.1)."""
     return hedged_seed(source, device_secret, "envelope", round_digest, cohort_digest, message_digest)
@@ -74,9 +78,12 @@ class OneTimeKey:
         return "OneTimeKey(<withheld>)"
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def mask_messages(
-    products: NDArray[np.uint64], errors: NDArray[np.int16], messages: NDArray[np.uint64], out: NDArray[np.uint64]
+    products: NDArray[np.uint64],
+    errors: NDArray[np.int16],
+    messages: NDArray[np.uint64],
+    out: NDArray[np.uint64],
 ) -> None:
     """out = delta m + e - a s mod q. All terms together lie within [q - q - 76, 2 q + 76]: two subtractions do."""
     for index in range(messages.size):
@@ -86,7 +93,7 @@ def mask_messages(
         out[index] = min(word, word - _Q)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def unmask_sum(
     products: NDArray[np.uint64], summed: NDArray[np.uint64], bound: int, out: NDArray[np.uint64]
 ) -> int:

@@ -63,7 +63,7 @@ _GUIDE: Final = np.array(_guide([entry >> 64 for entry in TABLE]), dtype=np.uint
 _SHIFT: Final = np.uint64(64 - GUIDE_BITS)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def sample_words(
     words: NDArray[np.uint64],
     out: NDArray[np.int16],

@@ -24,53 +24,46 @@ WIDTHS: Final = (12, 16, 24)
 _ALL_WELL: Final = -1
 
 
-@njit(cache=True, nogil=True)
-def pack_lanes(values: NDArray[Any], width: int, lanes: int, offset: int, out: NDArray[np.uint64]) -> int:
-    """Fills `out` (uint64, zeros where padding is meant); returns the first index out of range, or -1."""
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def pack_lanes(values: NDArray[Any], width: int, lanes: int, offset: int, out: NDArray[np.uint64]) -> bool:
+    """Fills `out` (uint64, zeros where padding is meant); returns whether a value lies outside [-offset, offset]."""
+    ceiling = np.uint64(2 * offset)
+    outside = np.uint64(0)
     whole = values.size // lanes
     for row in range(whole):
         word = np.uint64(0)
-        within = True
         for lane in range(lanes):
-            value = np.int64(values[row * lanes + lane])
-            # Not abs(): the least int64 has none.
-            within &= (value <= offset) & (value >= -offset)
-            word |= np.uint64(value + offset) << np.uint64(lane * width)
-        if not within:
-            for lane in range(lanes):
-                value = np.int64(values[row * lanes + lane])
-                if value > offset or value < -offset:
-                    return row * lanes + lane
+            # A value below -offset wraps round to far above the ceiling, and so does one that overflows.
+            held = np.uint64(np.int64(values[row * lanes + lane]) + offset)
+            outside |= np.uint64(held > ceiling)
+            word |= held << np.uint64(lane * width)
         out[row] = word
     for index in range(whole * lanes, values.size):
-        value = np.int64(values[index])
-        if value > offset or value < -offset:
-            return index
-        out[whole] |= np.uint64(value + offset) << np.uint64((index - whole * lanes) * width)
-    return _ALL_WELL
+        held = np.uint64(np.int64(values[index]) + offset)
+        outside |= np.uint64(held > ceiling)
+        out[whole] |= held << np.uint64((index - whole * lanes) * width)
+    return bool(outside != 0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def unpack_lanes(
-    coefficients: NDArray[np.uint64], width: int, lanes: int, offset: int, contributors: int, out: NDArray[np.int64]
+    coefficients: NDArray[np.uint64], width: int, lanes: int, ceiling: int, shift: int, out: NDArray[np.int64]
 ) -> int:
-    """Fills `out` with lane sums less contributors * offset; returns the first bad coefficient, or -1.
+    """Fills `out` with lanes less `shift`; returns the first bad coefficient, or -1.
 
-    Bad is a lane above 2 o n, a padding lane other than 0, or a bit above the last lane.
+    Bad is a lane above `ceiling`, a padding lane other than 0, or a bit above the last lane.
     """
-    shift = np.int64(contributors) * np.int64(offset)
-    ceiling = np.uint64(2 * shift)
     mask = np.uint64((1 << width) - 1)
+    top = np.uint64(ceiling)
     whole = out.size // lanes
     for row in range(whole):
         word = coefficients[row]
-        bad = False
+        bad = word >> np.uint64(lanes * width)
         for lane in range(lanes):
-            held = word & mask
-            word >>= np.uint64(width)
-            bad |= held > ceiling
+            held = (word >> np.uint64(lane * width)) & mask
+            bad |= np.uint64(held > top)
             out[row * lanes + lane] = np.int64(held) - shift
-        if bad or word != 0:
+        if bad != 0:
             return row
     rest = out.size - whole * lanes
     for row in range(whole, coefficients.size):
@@ -79,7 +72,7 @@ def unpack_lanes(
             for lane in range(rest):
                 held = word & mask
                 word >>= np.uint64(width)
-                if held > ceiling:
+                if held > top:
                     return row
                 out[whole * lanes + lane] = np.int64(held) - shift
         if word != 0:
@@ -135,14 +128,16 @@ class LaneLayout:
         """
         if values.ndim != 1 or values.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
             raise OutOfRange(
-                "a vector of int32 or int64", f"{values.dtype} of shape {values.shape}", "round and flatten it"
+                "a vector of int32 or int64",
+                f"{values.dtype} of shape {values.shape}",
+                "round and flatten it",
             )
         out = np.zeros(self.polynomials(values.size) * DEFAULT.degree, dtype=np.uint64)
-        bad = pack_lanes(np.ascontiguousarray(values), self.width, self.lanes, self.offset, out)
-        if bad != _ALL_WELL:
+        if pack_lanes(np.ascontiguousarray(values), self.width, self.lanes, self.offset, out):
+            first = int(np.argmax((values > self.offset) | (values < -self.offset)))
             raise OutOfRange(
                 f"values within +-{self.offset} (lanes of {self.width} bits, {self.n_max} contributors)",
-                f"a value outside at index {bad}",
+                f"{int(values[first])} at index {first}",
                 "clamp the vector, or plan wider lanes",
             )
         return out
@@ -162,10 +157,11 @@ class LaneLayout:
                 "pass whole polynomials of this range",
             )
         out = np.empty(length, dtype=np.int64)
-        bad = unpack_lanes(coefficients, self.width, self.lanes, self.offset, contributors, out)
+        shift = contributors * self.offset
+        bad = unpack_lanes(coefficients, self.width, self.lanes, 2 * shift, shift, out)
         if bad != _ALL_WELL:
             raise OutOfRange(
-                f"lanes within [0, {2 * self.offset * contributors}] and padding of 0",
+                f"lanes within [0, {2 * shift}] and padding of 0",
                 f"coefficient {bad} with a lane outside",
                 "refuse this sum: a contributor left its lanes",
             )

@@ -147,9 +147,7 @@ class RingKey:
         file.wipe()
         residues[:] = 0
         if not self.is_zero:
-            seal.Evaluator(seal_context()).transform_to_ntt_inplace(
-                self.plaintext, seal_context().first_parms_id()
-            )
+            seal.Evaluator(seal_context()).transform_to_ntt_inplace(self.plaintext, seal_context().first_parms_id())
 
     def wipe(self) -> None:
         self.plaintext.release()

@@ -21,7 +21,7 @@ _SPARE_WORDS: Final = 64
 """0.51 % of words are skipped: 21 of 4096, standard deviation 4.6. With 64 to spare a second read is for show."""
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def accept_words(raw: NDArray[np.uint64], out: NDArray[np.uint64]) -> tuple[int, int]:
     """Masks and filters `raw` into `out` until either ends; returns (words used, words accepted)."""
     accepted = 0
