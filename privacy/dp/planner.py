@@ -1,0 +1,62 @@
+"""The narrowest lane that holds a mechanism's noise and signal (protocol 5.2 and 6.2).
+
+It proposes; MechanismPlan and the parameter set check. Epsilon is not its business: see accountant.calibrate_noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from privacy.dp.mechanism import CLAMP_SIGMAS, FINE_BITS, LARGEST_SHIFT, SIGNAL_SIGMAS, fine_clip
+from privacy.errors import UnsafeParameters
+
+LANE_WIDTHS = (12, 16, 24)
+
+
+@dataclass(frozen=True)
+class LanePlan:
+    """width: w bits. shift: k. lane_offset: o. bound: B, in units of 2^k on the fine grid.
+
+    records_to_bound: how many records of full clip, all along one coordinate, fill B there.
+    binding: what kept the shift from being smaller; *lane*, or *fine grid* where it is 0 already.
+    """
+
+    width: int
+    shift: int
+    lane_offset: int
+    bound: int
+    records_to_bound: float
+    binding: Literal["lane", "fine grid"]
+
+
+def lane_offset(width: int, contributors: int) -> int:
+    """o = floor((2^w - 1) / (2 n_max)): a lane's values are within +-o, so n_max of them cannot carry."""
+    return ((1 << width) - 1) // (2 * contributors)
+
+
+def plan_lanes(noise_multiplier: float, honest: int, contributors: int) -> LanePlan:
+    """The narrowest width, with the least shift that fits it. contributors: n_max, the size of the roster.
+
+    Raises UnsafeParameters if not even 24 bits hold noise 4 units wide and its margins.
+    """
+    margins = SIGNAL_SIGMAS + CLAMP_SIGMAS
+    for width in LANE_WIDTHS:
+        offset = lane_offset(width, contributors)
+        for shift in range(LARGEST_SHIFT + 1):
+            sigma = 1 << (FINE_BITS - shift)
+            if offset >= margins * sigma:
+                bound = offset - CLAMP_SIGMAS * sigma
+                return LanePlan(
+                    width=width,
+                    shift=shift,
+                    lane_offset=offset,
+                    bound=bound,
+                    records_to_bound=(bound << shift) / fine_clip(noise_multiplier, honest),
+                    binding="lane" if shift else "fine grid",
+                )
+    raise UnsafeParameters(
+        f"a lane offset of at least {margins * (1 << (FINE_BITS - LARGEST_SHIFT))}",
+        f"{lane_offset(LANE_WIDTHS[-1], contributors)} in {LANE_WIDTHS[-1]} bits for {contributors} participants",
+        "split the consortium",
+    )
