@@ -10,7 +10,7 @@ Budgets (is there room left?) are the accountant's and the ledgers' matter; the 
 from __future__ import annotations
 
 from privacy.dp.budget import check_table
-from privacy.dp.privatise import MechanismPlan
+from privacy.dp.mechanism import PROBES, MechanismPlan
 from privacy.errors import ConfigurationError, UnsafeParameters, WeakerThanCharter
 from privacy.he.lanes import LaneLayout
 from privacy.he.parameters import PARAMETER_SETS
@@ -18,8 +18,6 @@ from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import Campaign, Charter, CharterAcceptance, Plan, Signed
 from privacy.protocol.round_state import check_cohort_size
 from privacy.protocol.signing import Verifier
-
-MIN_PROBES = 1024
 
 
 def check_charter(charter: Charter) -> None:
@@ -130,9 +128,9 @@ def check_plan(signed: Signed[Plan], charter: Charter, campaign: Campaign, verif
 def _check_layout(plan: Plan, charter: Charter, campaign: Campaign) -> None:
     noised = plan.event.kind in ("distributed", "statistics")
     if noised:
-        if plan.layout.probes < MIN_PROBES:
+        if plan.layout.probes < PROBES:
             raise WeakerThanCharter(
-                f"at least {MIN_PROBES} probes",
+                f"at least {PROBES} probes",
                 str(plan.layout.probes),
                 "add probes: they show that noise is there",
             )

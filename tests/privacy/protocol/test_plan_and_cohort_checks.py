@@ -1,0 +1,175 @@
+"""Charters that are unsafe, plans weaker than the charter, cohorts that a partner must not train for."""
+
+from __future__ import annotations
+
+import pytest
+
+from privacy.dp.budget import Caps
+from privacy.dp.events import PrivacyEvent, TableRow
+from privacy.errors import BadSignature, ChoraleError, KeyRefused, RolledBack, UnsafeParameters, WeakerThanCharter
+from privacy.protocol.cohort_checks import check_cohort
+from privacy.protocol.messages import ChainHead, CharterAcceptance, Cohort, Deadlines, Join, VectorLayout
+from privacy.protocol.plan_checks import check_acceptances, check_campaign, check_charter, check_plan, mechanism
+from privacy.protocol.signing import Verifier, sign
+from tests.privacy.protocol.sealed_attempt import (
+    EVENT,
+    KEYS,
+    OPERATOR_KEY,
+    PARTNERS,
+    SERVER_KEY,
+    make_campaign,
+    make_charter,
+    make_cohort,
+    make_joins,
+    make_plan,
+)
+
+CHARTER = make_charter()
+CAMPAIGN = make_campaign(CHARTER)
+PLAN = make_plan(CHARTER, CAMPAIGN.body)
+JOINS = make_joins(CHARTER, PLAN)
+COHORT = make_cohort(CHARTER, PLAN, JOINS)
+
+
+def test_the_example_charter_campaign_and_plan_are_sound() -> None:
+    check_charter(CHARTER)
+    assert check_campaign(CAMPAIGN, CHARTER, Verifier()) == CAMPAIGN.body
+    assert check_plan(sign(PLAN, "operator", OPERATOR_KEY), CHARTER, CAMPAIGN.body, Verifier()) == PLAN
+    assert mechanism(PLAN, CHARTER, CAMPAIGN.body).honest == 2
+
+
+def doubled_keys() -> dict[str, object]:
+    first, second, *rest = CHARTER.roster
+    return {"roster": (first, second.model_copy(update={"signing_keys": first.signing_keys}), *rest)}
+
+
+def tight_caps() -> dict[str, object]:
+    first, *rest = CHARTER.roster
+    caps = Caps(epsilon_alone=60.0, epsilon_in_sum=0.1, delta=1e-5)
+    return {"roster": (first.model_copy(update={"caps": caps}), *rest)}
+
+
+NONE = TableRow(
+    name="open", event=PrivacyEvent(kind="none", noise_multiplier=0.0, sampling_rate=1.0, steps=1), count=1
+)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"n_min": 2},
+        {"colluders": 2},
+        {"n_min": 5},
+        {"parameter_set": "toy-64"},
+        {"lead": "omega"},
+        {"operator_keys": SERVER_KEY.public},
+        {"table": (TableRow(name="train", event=EVENT, count=100_000),)},
+        {"table": (NONE,)},
+        doubled_keys(),
+        tight_caps(),
+    ],
+)
+def test_an_unsafe_charter_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ChoraleError) as caught:
+        check_charter(make_charter(**changes))
+    assert caught.value.remedy
+
+
+def test_a_roster_out_of_order_or_with_a_name_twice_is_malformed() -> None:
+    for roster in (CHARTER.roster[::-1], (*CHARTER.roster, CHARTER.roster[-1])):
+        with pytest.raises(ValueError, match="sorted"):
+            make_charter(roster=roster)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"event": EVENT.model_copy(update={"noise_multiplier": 0.9})},
+        {"event": EVENT.model_copy(update={"sampling_rate": 0.2})},
+        {"event": NONE.event},
+        {"charter": "99" * 32},
+        {"campaign": "99" * 32},
+        {"kind": "statistics"},
+        {"deadlines": Deadlines(join=2000, upload=1000, open=3000)},
+        {"layout": VectorLayout(parameters=99, probes=1024, lane_width=16, shift=14, scale=None)},
+        {"layout": VectorLayout(parameters=100, probes=512, lane_width=16, shift=14, scale=None)},
+        {"layout": VectorLayout(parameters=100, probes=1024, lane_width=12, shift=8, scale=None)},
+    ],
+)
+def test_a_plan_that_promises_less_is_refused(changes: dict[str, object]) -> None:
+    plan = make_plan(CHARTER, CAMPAIGN.body, **changes)
+    with pytest.raises(ChoraleError):
+        check_plan(sign(plan, "operator", OPERATOR_KEY), CHARTER, CAMPAIGN.body, Verifier())
+
+
+def test_a_plan_signed_by_the_server_or_a_partner_is_none() -> None:
+    for key in (SERVER_KEY, KEYS["alpha"]):
+        with pytest.raises(BadSignature):
+            check_plan(sign(PLAN, "operator", key), CHARTER, CAMPAIGN.body, Verifier())
+
+
+def test_a_campaign_without_the_leads_word_or_under_another_charter_is_none() -> None:
+    with pytest.raises(BadSignature):
+        check_campaign(sign(CAMPAIGN.body, "operator", OPERATOR_KEY), CHARTER, Verifier())
+    with pytest.raises(WeakerThanCharter):
+        check_campaign(CAMPAIGN, make_charter(epoch=2), Verifier())
+
+
+def test_a_charter_counts_once_every_partner_signed_this_one() -> None:
+    signed = {
+        name: sign(CharterAcceptance(charter=CHARTER.digest, partner=name), name, KEYS[name]) for name in PARTNERS
+    }
+    check_acceptances(CHARTER, signed, Verifier())
+    with pytest.raises(WeakerThanCharter, match="delta"):
+        check_acceptances(CHARTER, {n: s for n, s in signed.items() if n != "delta"}, Verifier())
+    other = sign(CharterAcceptance(charter="12" * 32, partner="delta"), "delta", KEYS["delta"])
+    with pytest.raises(WeakerThanCharter):
+        check_acceptances(CHARTER, {**signed, "delta": other}, Verifier())
+
+
+def check(cohort: Cohort, joins: dict, seen: dict[str, int] | None = None, key: object = SERVER_KEY) -> Cohort:
+    signed = sign(cohort, "server", key)  # type: ignore[arg-type]
+    return check_cohort(signed, joins, PLAN, CHARTER, seen or {}, Verifier())[0]
+
+
+def test_an_honest_cohort_passes_and_a_ledger_may_grow() -> None:
+    assert check(COHORT, JOINS, {"beta": 5, "alpha": 3}) == COHORT
+
+
+def test_a_rolled_back_member_stops_everyone() -> None:
+    with pytest.raises(RolledBack, match="beta"):
+        check(COHORT, JOINS, {"beta": 6})
+
+
+def test_a_cohort_by_a_stranger_for_another_plan_or_too_small_is_refused() -> None:
+    with pytest.raises(BadSignature):
+        check(COHORT, JOINS, key=KEYS["alpha"])
+    with pytest.raises(WeakerThanCharter):
+        check(COHORT.model_copy(update={"plan": "ab" * 32}), JOINS)
+    with pytest.raises(UnsafeParameters):
+        check(COHORT.model_copy(update={"members": COHORT.members[:2]}), JOINS)
+
+
+def test_a_join_that_the_cohort_does_not_name_is_refused() -> None:
+    swapped = sign(
+        JOINS["beta"].body.model_copy(update={"ledger": ChainHead(count=9, head="00" * 32)}), "beta", KEYS["beta"]
+    )
+    with pytest.raises(WeakerThanCharter):
+        check(COHORT, {**JOINS, "beta": swapped})
+    with pytest.raises(WeakerThanCharter):
+        check(COHORT, {name: join for name, join in JOINS.items() if name != "beta"})
+
+
+@pytest.mark.parametrize("tail", ["00" * 32, "01" + "00" * 31])
+def test_a_round_key_to_which_nothing_can_be_sealed_is_no_join(tail: str) -> None:
+    good = JOINS["beta"].body
+    bad: Join = good.model_copy(update={"round_key": good.round_key[:-64] + tail})
+    joins = {**JOINS, "beta": sign(bad, "beta", KEYS["beta"])}
+    with pytest.raises(KeyRefused):
+        check(make_cohort(CHARTER, PLAN, joins), joins)
+
+
+def test_a_join_signed_by_another_partner_is_refused() -> None:
+    joins = {**JOINS, "beta": sign(JOINS["beta"].body, "beta", KEYS["gamma"])}
+    with pytest.raises(BadSignature):
+        check(make_cohort(CHARTER, PLAN, joins), joins)
