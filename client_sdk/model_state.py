@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client_sdk.update_rules import OptimiserState, Vector, check_state, initial_state, update
-from privacy.dp.privatise import MechanismPlan, to_mean
+from privacy.dp.privatise import MechanismPlan, dequantise_sum, to_mean
 from privacy.errors import MalformedMessage, OutOfRange, TooLarge, UnsafeParameters
 from privacy.protocol.messages import Campaign, Plan, UpdateRule
 from privacy.randomness import RandomSource
@@ -51,7 +51,12 @@ class ModelState:
     salt: bytes = field(repr=False)
 
     def __post_init__(self) -> None:
-        if not 0 <= self.round < 2**53 or len(self.salt) != SALT_BYTES or self.parameters.ndim != 1:
+        if (
+            not 0 <= self.round < 2**53
+            or len(self.salt) != SALT_BYTES
+            or self.parameters.ndim != 1
+            or self.parameters.size < 1
+        ):
             raise MalformedMessage(
                 f"a round from 0, flat parameters and a salt of {SALT_BYTES} bytes",
                 f"round {self.round}, shape {self.parameters.shape}, {len(self.salt)} bytes",
@@ -125,10 +130,15 @@ def genesis(rule: UpdateRule, parameters: NDArray[np.floating], source: RandomSo
 
 
 def mean_update(
-    campaign: Campaign, plan: Plan, mechanism: MechanismPlan, sum_values: NDArray[np.int64], contributors: int
+    campaign: Campaign,
+    plan: Plan,
+    mechanism: MechanismPlan | None,
+    sum_values: NDArray[np.int64],
+    contributors: int,
 ) -> Vector:
     """The mean gradient, float64[d], that an opened sum stands for.
 
+    mechanism: of a *distributed* plan; the other kinds need none.
     sum_values: int64[layout.length] (probes at the end are not part of it). *distributed*: the sum in units of
     2^shift on the fine grid, over the campaign's denominator (protocol 6.2). *local* and *none*: the sum of model
     deltas in units of 1 / layout.scale, over |U| (6.3); a delta points downhill, so its gradient is its negative.
@@ -141,17 +151,23 @@ def mean_update(
         )
     values = sum_values[: plan.layout.parameters]
     if plan.event.kind == "distributed":
+        if mechanism is None:
+            raise UnsafeParameters("the mechanism of this plan", "none", "derive it with plan_checks.mechanism")
         return to_mean(values, mechanism, campaign.denominator)
-    if plan.layout.scale is None:
-        raise UnsafeParameters("a public scale in the plan", "none", "refuse this plan")
-    return -values.astype(np.float64) / (plan.layout.scale * float(contributors))
+    if plan.event.kind == "statistics" or plan.layout.scale is None:
+        raise UnsafeParameters(
+            "a training round with a public scale",
+            f"{plan.event.kind}, scale {plan.layout.scale}",
+            "refuse this plan",
+        )
+    return -dequantise_sum(values, plan.layout.scale, float(contributors))
 
 
 def apply_sum(
     state: ModelState,
     campaign: Campaign,
     plan: Plan,
-    mechanism: MechanismPlan,
+    mechanism: MechanismPlan | None,
     sum_values: NDArray[np.int64],
     contributors: int,
     summed_key: bytes,
@@ -223,4 +239,4 @@ def _frozen(array: NDArray[np.floating]) -> Vector:
 
 
 def _raw(array: Vector) -> memoryview:
-    return memoryview(np.ascontiguousarray(array, dtype="<f8").reshape(-1)).cast("B")
+    return np.ascontiguousarray(array, dtype="<f8").reshape(-1).data.cast("B")

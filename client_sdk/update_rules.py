@@ -42,8 +42,8 @@ def initial_state(rule: UpdateRule, dimension: int) -> OptimiserState:
 
 def check_state(rule: UpdateRule, state: OptimiserState, dimension: int) -> None:
     """Raises MalformedMessage unless `state` holds exactly what `rule` keeps, in the right shapes."""
-    expected = {name: (dimension,) for name in _VECTORS[rule.kind]}
-    shapes = {**expected, **{name: () for name in _SCALARS[rule.kind]}}
+    expected = dict.fromkeys(_VECTORS[rule.kind], (dimension,))
+    shapes = {**expected, **dict.fromkeys(_SCALARS[rule.kind], ())}
     came = {name: array.shape for name, array in state.items()}
     if came != shapes:
         raise MalformedMessage(
