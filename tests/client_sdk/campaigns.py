@@ -1,4 +1,4 @@
-"""Small charters, campaigns and plans for the partner's tests. Their keys are placeholders: nothing verifies them."""
+"""Small charters, campaigns and plans for the partner's tests. Keys are placeholders: nothing verifies them."""
 
 from __future__ import annotations
 
