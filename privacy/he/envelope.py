@@ -33,6 +33,7 @@ from privacy.randomness import Keystream, RandomSource, hedged_seed
 
 DEGREE: Final = DEFAULT.degree
 _Q: Final = np.uint64(DEFAULT.modulus)
+_TWO_Q: Final = np.uint64(2 * DEFAULT.modulus)
 _DELTA: Final = np.uint64(DEFAULT.delta)
 _HALF_DELTA: Final = np.uint64(DEFAULT.delta // 2)
 _PLAIN: Final = np.uint64(2**DEFAULT.plain_bits)
@@ -85,11 +86,11 @@ def mask_messages(
     messages: NDArray[np.uint64],
     out: NDArray[np.uint64],
 ) -> None:
-    """out = delta m + e - a s mod q. All terms together lie within [q - q - 76, 2 q + 76]: two subtractions do."""
+    """out = delta m + e - a s mod q. Below 3 q + 76 with 2 q added, and above 0: two subtractions do."""
     for index in range(messages.size):
         error = np.uint64(np.int64(errors[index]))  # two's complement: the wrap-around cancels in the sum
-        word = _DELTA * messages[index] + error + _Q - products[index]
-        word = min(word, word - _Q)
+        word = _DELTA * messages[index] + error + _TWO_Q - products[index]
+        word = min(word, word - _TWO_Q)
         out[index] = min(word, word - _Q)
 
 
@@ -162,8 +163,7 @@ def encrypt(
     Raises OutOfRange before anything is made if a value does not fit its lane.
     """
     in_shard = _check_shard_bytes(shard_bytes)
-    if values.size and (int(values.min()) < -layout.offset or int(values.max()) > layout.offset):
-        layout.pack(values)  # names the value; what it lets pass, the shards' own packing would let pass too
+    layout.check_values(values)
     polynomials = layout.polynomials(values.size)
     key = OneTimeKey(seed)
     shards = _shards(values, layout, Ring(round_digest, cohort_digest), key, seed, polynomials, in_shard)
@@ -181,18 +181,20 @@ def _shards(
 ) -> Iterator[bytes]:
     ring_key = RingKey(key.s)
     per_polynomial = layout.values_per_polynomial
-    for first in range(0, polynomials, in_shard):
-        count = min(in_shard, polynomials - first)
-        shard = np.empty(count * DEGREE, dtype="<u8")
-        for start in range(0, count, BATCH):
-            size = min(BATCH, count - start)
-            k = first + start
-            messages = layout.pack(values[k * per_polynomial : (k + size) * per_polynomial])
-            errors = np.concatenate([ErrorSampler(error_stream(seed, k + i)).draw(DEGREE) for i in range(size)])
-            products = ring.products(ring_key, k, size).reshape(-1)
-            mask_messages(products, errors, messages, shard[start * DEGREE : (start + size) * DEGREE])
-        yield shard.tobytes()
-    ring_key.wipe()
+    try:
+        for first in range(0, polynomials, in_shard):
+            count = min(in_shard, polynomials - first)
+            shard = np.empty(count * DEGREE, dtype="<u8")
+            for start in range(0, count, BATCH):
+                size = min(BATCH, count - start)
+                k = first + start
+                messages = layout.pack(values[k * per_polynomial : (k + size) * per_polynomial])
+                errors = np.concatenate([ErrorSampler(error_stream(seed, k + i)).draw(DEGREE) for i in range(size)])
+                products = ring.products(ring_key, k, size).reshape(-1)
+                mask_messages(products, errors, messages, shard[start * DEGREE : (start + size) * DEGREE])
+            yield shard.tobytes()
+    finally:
+        ring_key.wipe()
 
 
 def open_sum(
@@ -217,23 +219,24 @@ def open_sum(
     ring = Ring(round_digest, cohort_digest)
     ring_key = RingKey(summed_key)
     k = 0
-    for shard in shards:
-        if not shard or len(shard) % POLYNOMIAL_BYTES or k + len(shard) // POLYNOMIAL_BYTES > expected:
-            raise MalformedMessage(
-                f"shards of whole polynomials, {expected} in all",
-                f"{len(shard)} bytes after {k} polynomials",
-                "download the sum again and check its root",
-            )
-        words = np.frombuffer(shard, dtype="<u8")
-        check_words(words)
-        parts = []
-        for start in range(0, words.size, BATCH * DEGREE):
-            batch = words[start : start + BATCH * DEGREE]
-            size = batch.size // DEGREE
-            parts.append(_open_batch(ring, ring_key, batch, k, bound, contributors, layout, length))
-            k += size
-        yield np.concatenate(parts)
-    ring_key.wipe()
+    try:
+        for shard in shards:
+            if not shard or len(shard) % POLYNOMIAL_BYTES or k + len(shard) // POLYNOMIAL_BYTES > expected:
+                raise MalformedMessage(
+                    f"shards of whole polynomials, {expected} in all",
+                    f"{len(shard)} bytes after {k} polynomials",
+                    "download the sum again and check its root",
+                )
+            words = np.frombuffer(shard, dtype="<u8")
+            check_words(words)
+            parts = []
+            for start in range(0, words.size, BATCH * DEGREE):
+                batch = words[start : start + BATCH * DEGREE]
+                parts.append(_open_batch(ring, ring_key, batch, k, bound, contributors, layout, length))
+                k += batch.size // DEGREE
+            yield np.concatenate(parts)
+    finally:
+        ring_key.wipe()
     if k != expected:
         raise MalformedMessage(f"{expected} polynomials", str(k), "download the sum's missing shards")
 
@@ -258,13 +261,10 @@ def _open_batch(
             f"a larger one in polynomial {k + bad // DEGREE}, coefficient {bad % DEGREE}",
             "try other openings; if none opens it, the attempt is void",
         )
-    start = k * layout.values_per_polynomial
-    held = min(length - start, size * layout.values_per_polynomial)
+    held = min(length - k * layout.values_per_polynomial, size * layout.values_per_polynomial)
     try:
-        return layout.unpack(messages, contributors, held)
+        return layout.unpack(messages, contributors, held, first_polynomial=k)
     except OutOfRange as outside:
         raise OpeningFailed(
-            outside.expected,
-            f"{outside.came}, counted from polynomial {k}",
-            "the attempt is void: a contributor left its lanes",
+            outside.expected, outside.came, "the attempt is void: a contributor left its lanes"
         ) from outside

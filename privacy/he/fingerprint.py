@@ -18,6 +18,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from privacy.errors import MalformedMessage
+from privacy.he.addition import check_words
 from privacy.he.parameters import DEFAULT
 from privacy.he.uniform import UniformWords
 from privacy.randomness import Keystream
@@ -82,13 +83,17 @@ class Fingerprint:
         self._value = [0, 0]
 
     def update(self, polynomials: NDArray[np.uint64]) -> None:
-        """Takes the next whole polynomials, uint64[count * 4096] or uint64[count, 4096], words below q."""
+        """Takes the next whole polynomials, uint64[count * 4096] or uint64[count, 4096], words below q.
+
+        Raises MalformedMessage for anything else, and OutOfRange for a word >= q.
+        """
         if polynomials.size % DEGREE or polynomials.dtype != np.uint64:
             raise MalformedMessage(
                 f"whole polynomials of {DEGREE} uint64",
                 f"{polynomials.size} of {polynomials.dtype}",
                 "pass whole shards",
             )
+        check_words(polynomials.reshape(-1))
         rows = polynomials.reshape(-1, DEGREE)
         rho = self._factors.take(2 * len(rows)).reshape(-1, 2)
         sums = np.empty((len(rows), SUMS), dtype=np.uint64)

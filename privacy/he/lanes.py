@@ -26,7 +26,7 @@ _ALL_WELL: Final = -1
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def pack_lanes(values: NDArray[Any], width: int, lanes: int, offset: int, out: NDArray[np.uint64]) -> bool:
-    """Fills `out` (uint64, zeros where padding is meant); returns whether a value lies outside [-offset, offset]."""
+    """Fills `out` (uint64, zeros where padding is meant); returns whether a value lies outside +-offset."""
     ceiling = np.uint64(2 * offset)
     outside = np.uint64(0)
     whole = values.size // lanes
@@ -121,32 +121,46 @@ class LaneLayout:
         """Polynomials that hold `length` values."""
         return -(-length // self.values_per_polynomial)
 
+    def check_values(self, values: NDArray[Any]) -> None:
+        """Raises OutOfRange, naming the first value outside [-o, o], and for another dtype or shape."""
+        self._check_form(values)
+        if values.size and (int(values.min()) < -self.offset or int(values.max()) > self.offset):
+            raise self._outside(values)
+
     def pack(self, values: NDArray[Any]) -> NDArray[np.uint64]:
         """int32[length] or int64[length] within [-o, o] -> uint64[polynomials(length) * 4096], each below 2^48.
 
-        Raises OutOfRange, naming the first value outside, and for any other dtype or shape.
+        Raises OutOfRange as `check_values` does.
         """
-        if values.ndim != 1 or values.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
-            raise OutOfRange(
-                "a vector of int32 or int64",
-                f"{values.dtype} of shape {values.shape}",
-                "round and flatten it",
-            )
+        self._check_form(values)
         out = np.zeros(self.polynomials(values.size) * DEFAULT.degree, dtype=np.uint64)
         if pack_lanes(np.ascontiguousarray(values), self.width, self.lanes, self.offset, out):
-            first = int(np.argmax((values > self.offset) | (values < -self.offset)))
-            raise OutOfRange(
-                f"values within +-{self.offset} (lanes of {self.width} bits, {self.n_max} contributors)",
-                f"{int(values[first])} at index {first}",
-                "clamp the vector, or plan wider lanes",
-            )
+            raise self._outside(values)
         return out
 
-    def unpack(self, coefficients: NDArray[np.uint64], contributors: int, length: int) -> NDArray[np.int64]:
+    @staticmethod
+    def _check_form(values: NDArray[Any]) -> None:
+        if values.ndim != 1 or values.dtype not in (np.dtype(np.int32), np.dtype(np.int64)):
+            raise OutOfRange(
+                "a vector of int32 or int64", f"{values.dtype} of shape {values.shape}", "round and flatten it"
+            )
+
+    def _outside(self, values: NDArray[Any]) -> OutOfRange:
+        first = int(np.argmax((values > self.offset) | (values < -self.offset)))
+        return OutOfRange(
+            f"values within +-{self.offset} (lanes of {self.width} bits, {self.n_max} contributors)",
+            f"{int(values[first])} at index {first}",
+            "clamp the vector, or plan wider lanes",
+        )
+
+    def unpack(
+        self, coefficients: NDArray[np.uint64], contributors: int, length: int, first_polynomial: int = 0
+    ) -> NDArray[np.int64]:
         """uint64[polynomials(length) * 4096] sums of `contributors` packed vectors -> int64[length] sums of values.
 
         Raises OutOfRange, naming the first coefficient of which a lane lies outside [0, 2 o n] or whose padding is
-        not zero; and for another number of coefficients.
+        not zero; and for another number of coefficients. `first_polynomial` is where this range begins, for the
+        error's sake.
         """
         if not 1 <= contributors <= self.n_max:
             raise OutOfRange(f"1 to {self.n_max} contributors", str(contributors), "use the plan's own layout")
@@ -162,7 +176,8 @@ class LaneLayout:
         if bad != _ALL_WELL:
             raise OutOfRange(
                 f"lanes within [0, {2 * shift}] and padding of 0",
-                f"coefficient {bad} with a lane outside",
+                f"a lane outside in polynomial {first_polynomial + bad // DEFAULT.degree}, "
+                f"coefficient {bad % DEFAULT.degree}",
                 "refuse this sum: a contributor left its lanes",
             )
         return out

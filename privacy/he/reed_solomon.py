@@ -13,12 +13,14 @@ from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from privacy.errors import OpeningFailed
 from privacy.he.parameters import DEFAULT
 
 PRIME: Final = DEFAULT.share_prime
+_P: Final = np.uint64(PRIME)
 Polynomial = NDArray[np.uint64]
 
 
@@ -36,7 +38,7 @@ def _subtract_scaled(target: Polynomial, source: Polynomial, factor: int, shift:
     """target -= factor x^shift source, in place; target is long enough."""
     part = target[shift : shift + source.size]
     # factor and entries are below 2^31, so the product is below 2^62.
-    part[:] = (part + np.uint64(PRIME) - source * np.uint64(factor) % np.uint64(PRIME)) % np.uint64(PRIME)
+    part[:] = (part + _P - source * np.uint64(factor) % _P) % _P
 
 
 def _divide(numerator: Polynomial, denominator: Polynomial) -> tuple[Polynomial, Polynomial]:
@@ -62,10 +64,15 @@ def _multiply_linear(polynomial: Polynomial, root: int) -> Polynomial:
     return out
 
 
-def _value(polynomial: Polynomial, points: Polynomial) -> Polynomial:
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def values_at(polynomial: Polynomial, points: Polynomial) -> Polynomial:
+    """polynomial(points[j]) mod p, uint64[n], by Horner's rule."""
     out = np.zeros(points.size, dtype=np.uint64)
-    for coefficient in polynomial[::-1]:
-        out = (out * points + coefficient) % np.uint64(PRIME)
+    for j in range(points.size):
+        value = np.uint64(0)
+        for power in range(polynomial.size - 1, -1, -1):
+            value = (value * points[j] + polynomial[power]) % _P
+        out[j] = value
     return out
 
 
@@ -75,8 +82,8 @@ def _interpolate(points: Polynomial, word: Polynomial) -> tuple[Polynomial, Poly
     through = np.zeros(points.size, dtype=np.uint64)
     for j, point in enumerate(points):
         here = points[j : j + 1]
-        missing = (int(word[j]) - int(_value(_trim(through), here)[0])) % PRIME
-        factor = missing * inverse(int(_value(product, here)[0])) % PRIME
+        missing = (int(word[j]) - int(values_at(_trim(through), here)[0])) % PRIME
+        factor = missing * inverse(int(values_at(product, here)[0])) % PRIME
         _subtract_scaled(through, product, PRIME - factor if factor else 0, 0)
         product = _multiply_linear(product, int(point))
     return product, _trim(through)
@@ -109,7 +116,7 @@ def false_positions(points: Sequence[int], word: NDArray[np.uint64], dimension: 
     found = _trim(found)
     if rest.size or found.size > dimension:
         raise failed
-    false = {int(index) for index in np.flatnonzero(_value(found, at) != word)}
+    false = {int(index) for index in np.flatnonzero(values_at(found, at) != word)}
     if len(false) > correctable:
         raise failed
     return false

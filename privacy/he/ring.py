@@ -135,7 +135,7 @@ class RingKey:
         if key.shape != (DEGREE,):
             raise OutOfRange(f"a key of {DEGREE} coefficients", f"shape {key.shape}", "pass one polynomial")
         limit = 2 ** (DEFAULT.plain_bits - 2)
-        if key.size and int(np.abs(key).max()) >= limit:
+        if int(key.max()) >= limit or int(key.min()) <= -limit:
             raise OutOfRange(f"a key below {limit}", "a larger coefficient", "pass a small polynomial")
         self.is_zero = not key.any()
         # A negative coefficient enters as its residue mod the plain modulus; SEAL lifts the upper half back.
@@ -150,6 +150,7 @@ class RingKey:
             seal.Evaluator(seal_context()).transform_to_ntt_inplace(self.plaintext, seal_context().first_parms_id())
 
     def wipe(self) -> None:
+        self.plaintext.set_zero()
         self.plaintext.release()
         self.is_zero = True
 
