@@ -1,0 +1,210 @@
+"""A charter from a draft file: what people decide in TOML, the approved enrolments, and the noise that follows.
+
+The file:
+
+    consortium = "Lead discovery 2027"
+    n_min = 5
+    colluders = 1
+    lead = "north"
+    privacy_unit = "one compound with all its measurements"
+    allow_none = false                 # the default
+    partners = ["north", "south"]      # left out: everyone approved
+
+    [[table]]
+    name = "training"
+    kind = "distributed"
+    target_epsilon = 8.0               # in the sum, for all `count` events of this row; or noise_multiplier = ...
+    delta = 1e-5                       # with target_epsilon
+    sampling_rate = 0.05
+    steps = 1                          # the default
+    count = 200
+
+Rules:
+1. A row has a noise multiplier or a target, never both; a target is turned into the smallest multiplier that
+   meets it (accountant.calibrate_noise), and that number is what the charter holds.
+2. What is drafted passes check_charter before it is signed: sizes, keys, and the whole table against every cap.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aggregator.operator.answers import CharterRecord
+from privacy.dp.accountant import calibrate_noise, epsilon
+from privacy.dp.events import EventKind, Guarantee, PrivacyEvent, TableRow
+from privacy.errors import ConfigurationError
+from privacy.he.parameters import DEFAULT
+from privacy.protocol.identifiers import ZERO_DIGEST, DisplayName, PartnerId
+from privacy.protocol.messages import Charter, Enrolment, RosterEntry, SigningKeys
+
+
+class _DraftModel(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class DraftRow(_DraftModel):
+    """One row of the table, with a noise multiplier or with a target to calibrate it to."""
+
+    name: str
+    kind: EventKind
+    noise_multiplier: Annotated[float, Field(ge=0)] | None = None
+    target_epsilon: Annotated[float, Field(gt=0)] | None = None
+    delta: Annotated[float, Field(gt=0, lt=1)] | None = None
+    sampling_rate: Annotated[float, Field(gt=0, le=1)] = 1.0
+    steps: Annotated[int, Field(ge=1)] = 1
+    count: Annotated[int, Field(ge=1)]
+
+
+class Draft(_DraftModel):
+    """The file as written."""
+
+    consortium: DisplayName
+    n_min: int
+    colluders: int
+    lead: PartnerId
+    privacy_unit: str
+    table: tuple[DraftRow, ...]
+    allow_none: bool = False
+    parameter_set: str = DEFAULT.name
+    partners: tuple[PartnerId, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the table, or one row of it, costs at `delta`."""
+
+    name: str
+    noise_multiplier: float | None
+    delta: float
+    epsilon_in_sum: float
+    epsilon_alone: float
+
+
+def read_draft(path: Path) -> Draft:
+    """Raises ConfigurationError with the field that is wrong."""
+    try:
+        return Draft.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"a draft in TOML at {path}", str(error), "correct the file") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            f"a usable draft in {path}", f"{where}: {first['msg']}", "correct this field"
+        ) from None
+
+
+def build_charter(
+    draft: Draft,
+    enrolments: Mapping[str, Enrolment],
+    latest: CharterRecord | None,
+    operator_keys: SigningKeys,
+    server_keys: SigningKeys,
+) -> Charter:
+    """The charter, unsigned and not yet checked. latest: the newest charter or draft, verified by the caller."""
+    names = sorted(enrolments if draft.partners is None else set(draft.partners))
+    missing = [name for name in names if name not in enrolments]
+    if missing:
+        raise ConfigurationError(
+            "an approved enrolment of every partner named", f"none of {', '.join(missing)}", "approve them first"
+        )
+    epoch, previous = _place(latest)
+    try:
+        return Charter(
+            consortium=draft.consortium,
+            epoch=epoch,
+            previous=previous,
+            roster=tuple(_entry(enrolments[name]) for name in names),
+            n_min=draft.n_min,
+            colluders=draft.colluders,
+            parameter_set=draft.parameter_set,
+            privacy_unit=draft.privacy_unit,
+            table=tuple(_row(row, draft) for row in draft.table),
+            allow_none=draft.allow_none,
+            lead=draft.lead,
+            operator_keys=operator_keys,
+            server_keys=server_keys,
+        )
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            "a draft that makes a charter", f"{where}: {first['msg']}", "correct the draft"
+        ) from None
+
+
+def costs(charter: Charter) -> tuple[Cost, ...]:
+    """Each row, then the whole table, at the smallest delta that a partner caps; rows of kind none left out."""
+    delta = min(entry.caps.delta for entry in charter.roster)
+    rows = [row for row in charter.table if row.event.kind != "none"]
+    found = [_cost(row.name, row.event.noise_multiplier, (row,), delta, charter.honest) for row in rows]
+    return (*found, _cost("whole table", None, rows, delta, charter.honest))
+
+
+def _cost(name: str, multiplier: float | None, rows: Sequence[TableRow], delta: float, honest: int) -> Cost:
+    counted = [(row.event, row.count) for row in rows]
+    return Cost(
+        name=name,
+        noise_multiplier=multiplier,
+        delta=delta,
+        epsilon_in_sum=epsilon(counted, delta, Guarantee.IN_SUM, honest),
+        epsilon_alone=epsilon(counted, delta, Guarantee.ALONE, honest),
+    )
+
+
+def _place(latest: CharterRecord | None) -> tuple[int, str]:
+    """(epoch, previous): the successor of the charter in force; a draft that is not in force is replaced."""
+    if latest is None:
+        return 1, ZERO_DIGEST
+    body = latest.charter.body
+    return (body.epoch + 1, body.digest) if latest.in_force else (body.epoch, body.previous)
+
+
+def _entry(enrolment: Enrolment) -> RosterEntry:
+    return RosterEntry(
+        partner=enrolment.partner,
+        name=enrolment.name,
+        signing_keys=enrolment.signing_keys,
+        result_key=enrolment.result_key,
+        caps=enrolment.caps,
+    )
+
+
+def _row(row: DraftRow, draft: Draft) -> TableRow:
+    return TableRow(
+        name=row.name,
+        event=PrivacyEvent(
+            kind=row.kind,
+            noise_multiplier=_multiplier(row, draft),
+            sampling_rate=row.sampling_rate,
+            steps=row.steps,
+        ),
+        count=row.count,
+    )
+
+
+def _multiplier(row: DraftRow, draft: Draft) -> float:
+    if row.kind == "none":
+        if row.noise_multiplier or row.target_epsilon is not None:
+            raise ConfigurationError(
+                f"row {row.name} of kind none without noise or target", "one of them", "leave both out"
+            )
+        return 0.0
+    if (row.noise_multiplier is None) == (row.target_epsilon is None):
+        raise ConfigurationError(
+            f"row {row.name} with noise_multiplier or target_epsilon, one of them",
+            "both" if row.noise_multiplier is not None else "neither",
+            "keep the one that was agreed",
+        )
+    if row.noise_multiplier is not None:
+        return row.noise_multiplier
+    if row.delta is None or row.target_epsilon is None:
+        raise ConfigurationError(f"a delta beside row {row.name}'s target", "none", "add delta = ...")
+    honest = max(1, draft.n_min - draft.colluders)
+    return calibrate_noise(row.target_epsilon, row.delta, row.sampling_rate, row.count * row.steps, honest=honest)

@@ -1,0 +1,118 @@
+"""The service's routes as the operator uses them (docs/http.md), typed.
+
+An answer that is not of its route's schema is MalformedMessage. Signatures inside answers are not verified here:
+trusted.py does, for whoever decides by them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from aggregator.operator import answers
+from aggregator.operator.signed_http import Query, SignedHttp
+from privacy.errors import MalformedMessage
+from privacy.protocol.canonical import canonical
+from privacy.protocol.messages import Abort, Campaign, Charter, Plan, Signed
+
+AnswerT = TypeVar("AnswerT", bound=answers.Answer)
+
+
+class OperatorClient:
+    """One method a route."""
+
+    def __init__(self, http: SignedHttp) -> None:
+        self._http = http
+
+    def about(self) -> answers.About:
+        return self._get(answers.About, "/v1/about")
+
+    def invite(self, partner: str, expires_in_seconds: int) -> answers.Invitation:
+        body = {"partner": partner, "expires_in_seconds": expires_in_seconds}
+        return self._post(answers.Invitation, "/v1/invitations", canonical(body), idempotent=False)
+
+    def enrolments(self) -> tuple[answers.EnrolmentRecord, ...]:
+        return self._get(answers.Enrolments, "/v1/enrolments").enrolments
+
+    def enrolment_state(self, partner: str, wait: int = 0) -> answers.EnrolmentState:
+        return self._get(answers.EnrolmentState, f"/v1/enrolments/{partner}", {"wait": wait})
+
+    def approve(self, partner: str) -> answers.EnrolmentState:
+        return self._post(answers.EnrolmentState, f"/v1/enrolments/{partner}/approval", b"")
+
+    def post_charter(self, charter: Signed[Charter]) -> answers.CharterPosted:
+        return self._post(answers.CharterPosted, "/v1/charters", charter.canonical_bytes)
+
+    def latest_charter(self, wait: int = 0) -> answers.CharterRecord:
+        """Raises NotFound before the first charter."""
+        return self._get(answers.CharterRecord, "/v1/charters/latest", {"wait": wait})
+
+    def campaigns(self) -> tuple[answers.CampaignSummary, ...]:
+        return self._get(answers.Campaigns, "/v1/campaigns").campaigns
+
+    def campaign(self, campaign: str) -> answers.CampaignRecord:
+        return self._get(answers.CampaignRecord, f"/v1/campaigns/{campaign}")
+
+    def countersign(self, campaign: Signed[Campaign]) -> None:
+        path = f"/v1/campaigns/{campaign.digest}/countersignature"
+        self._http.request("POST", path, body=campaign.canonical_bytes)
+
+    def post_plan(self, plan: Signed[Plan]) -> answers.RoundPosted:
+        return self._post(answers.RoundPosted, "/v1/rounds", plan.canonical_bytes)
+
+    def rounds(self, campaign: str) -> tuple[answers.RoundSummary, ...]:
+        """All attempts of the campaign, in the order posted."""
+        found: list[answers.RoundSummary] = []
+        while True:
+            query = {"after": len(found), "wait": 0}
+            more = self._get(answers.Rounds, f"/v1/campaigns/{campaign}/rounds", query).rounds
+            if not more:
+                return tuple(found)
+            found += more
+
+    def round(self, round_digest: str, seen: int = -1, wait: int = 0) -> answers.RoundDocument:
+        """With `seen` and `wait`: once its version is above `seen`, or when `wait` seconds are over."""
+        query = {"seen": seen, "wait": wait} if seen >= 0 else {}
+        return self._get(answers.RoundDocument, f"/v1/rounds/{round_digest}", query)
+
+    def cohort(self, round_digest: str) -> answers.CohortRecord:
+        return self._get(answers.CohortRecord, f"/v1/rounds/{round_digest}/cohort")
+
+    def confirmations(self, round_digest: str) -> answers.Confirmations:
+        return self._get(answers.Confirmations, f"/v1/rounds/{round_digest}/confirmations")
+
+    def abort(self, abort: Signed[Abort]) -> answers.RoundDocument:
+        path = f"/v1/rounds/{abort.body.plan}/abort"
+        return self._post(answers.RoundDocument, path, abort.canonical_bytes)
+
+    def budgets(self) -> tuple[answers.Participant, ...]:
+        return self._get(answers.Budgets, "/v1/budget").participants
+
+    def officer_link(self, officer: str, scope: str) -> answers.OfficerLink:
+        body = canonical({"officer": officer, "scope": scope})
+        return self._post(answers.OfficerLink, "/v1/officer-links", body, idempotent=False)
+
+    def lease(self, campaign: str, holder: str, seconds: int) -> answers.Lease:
+        """Take or renew. Raises Conflict while another holds it."""
+        body = canonical({"campaign": campaign, "holder": holder, "seconds": seconds})
+        return self._post(answers.Lease, "/v1/conductor-lease", body)
+
+    def _get(self, model: type[AnswerT], path: str, query: Query | None = None) -> AnswerT:
+        return _read(model, path, self._http.request("GET", path, query=query))
+
+    def _post(self, model: type[AnswerT], path: str, body: bytes, *, idempotent: bool = True) -> AnswerT:
+        return _read(model, path, self._http.request("POST", path, body=body, idempotent=idempotent))
+
+
+def _read(model: type[AnswerT], path: str, raw: bytes) -> AnswerT:
+    try:
+        return model.model_validate_json(raw)
+    except ValidationError as error:
+        first: Any = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise MalformedMessage(
+            f"an answer of {path} as docs/http.md has it",
+            f"{where}: {first['msg']}",
+            "check that service and command line are of the same version",
+        ) from None

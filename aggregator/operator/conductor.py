@@ -1,0 +1,213 @@
+"""The conductor: signs each plan of a campaign once the last round is confirmed (protocol 3).
+
+Rules:
+1. One at a time: a lease at the service, renewed while waiting, and a lock on the operator's folder.
+2. A plan is in the operator's own record before it is posted (plan_record); after a crash the records say where
+   to go on (next_step), so nothing is kept in memory that matters.
+3. What a plan starts from is verified, not believed (trusted).
+It shows nothing itself: a `Watcher` is told.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from aggregator.operator.answers import RoundDocument
+from aggregator.operator.client import OperatorClient
+from aggregator.operator.next_step import AbortLate, Await, Finished, Post, Propose, Recorded, next_step
+from aggregator.operator.plan_record import PlanRecord
+from aggregator.operator.planning import Phases, check_room, signed_plan
+from aggregator.operator.trusted import confirmed_round
+from privacy.clock import Clock
+from privacy.dp.events import TableRow
+from privacy.errors import ChoraleError, WeakerThanCharter, WrongState
+from privacy.protocol.identifiers import OPERATOR
+from privacy.protocol.messages import Abort, Campaign, Charter, Plan, Signed, VectorLayout
+from privacy.protocol.round_state import RoundState
+from privacy.protocol.signing import SigningKey, Verifier, sign
+
+LEASE_SECONDS = 120
+WAIT_SECONDS = 20
+# An attempt this long past its last deadline ends by itself no more: somebody should look.
+OVERDUE_SECONDS = 300
+
+
+class Watcher(Protocol):
+    """Told what happens, in order; times are the caller's business."""
+
+    def proposed(self, plan: Plan) -> None: ...
+
+    def changed(self, document: RoundDocument) -> None: ...
+
+    def ended(self, document: RoundDocument) -> None: ...
+
+    def notice(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What is to be conducted. last_round: the number of the last round to be confirmed."""
+
+    charter: Charter
+    campaign: Signed[Campaign]
+    row: TableRow
+    layout: VectorLayout
+    phases: Phases
+    last_round: int
+    max_attempts: int
+
+
+class Conductor:
+    """One campaign, until its last round is confirmed. holder: this conductor's name on the lease."""
+
+    def __init__(
+        self,
+        client: OperatorClient,
+        record: PlanRecord,
+        key: SigningKey,
+        assignment: Assignment,
+        holder: str,
+        clock: Clock,
+        verifier: Verifier,
+        watcher: Watcher,
+    ) -> None:
+        self._client = client
+        self._record = record
+        self._key = key
+        self._assignment = assignment
+        self._campaign = assignment.campaign.digest
+        self._holder = holder
+        self._clock = clock
+        self._verifier = verifier
+        self._watcher = watcher
+        self._renew_at = 0.0
+
+    def run(self) -> None:
+        """Raises Conflict while another conducts, BudgetExhausted, RolledBack, WrongState after max_attempts."""
+        self._renew()
+        try:
+            while self._once():
+                pass
+        finally:
+            self._release()
+
+    def _once(self) -> bool:
+        recorded = [_recorded(held.plan.body, held.posted) for held in self._record.of_campaign(self._campaign)]
+        step = next_step(
+            self._client.rounds(self._campaign),
+            recorded,
+            last_round=self._assignment.last_round,
+            max_attempts=self._assignment.max_attempts,
+            now=self._clock.now(),
+        )
+        match step:
+            case Finished():
+                return False
+            case Await(round_digest):
+                self._await(round_digest)
+            case Post(round_digest):
+                self._post(round_digest)
+            case AbortLate(round_digest):
+                self._abort(round_digest)
+            case Propose():
+                self._propose(step)
+        return True
+
+    def _propose(self, step: Propose) -> None:
+        work = self._assignment
+        base = work.campaign.body.genesis if step.after is None else self._confirmed_state(step)
+        check_room(work.charter, work.row, self._client.budgets())
+        signed = signed_plan(
+            work.charter,
+            work.campaign,
+            work.row,
+            work.layout,
+            number=step.number,
+            attempt=step.attempt,
+            base_state=base,
+            deadlines=work.phases.deadlines(self._clock.now()),
+            key=self._key,
+            verifier=self._verifier,
+        )
+        self._renew()
+        self._record.add(signed)
+        self._post(signed.digest)
+
+    def _confirmed_state(self, step: Propose) -> str:
+        assert step.after is not None
+        work = self._assignment
+        confirmed = confirmed_round(
+            self._client.round(step.after),
+            self._client.cohort(step.after),
+            self._client.confirmations(step.after),
+            work.charter,
+            work.campaign.body,
+            self._verifier,
+        )
+        if confirmed.plan.round != step.number - 1 or confirmed.plan.kind != "training":
+            raise WeakerThanCharter(
+                f"training round {step.number - 1}",
+                f"the plan of {confirmed.plan.kind} round {confirmed.plan.round}",
+                "the service lists an attempt under another's number: do not go on",
+            )
+        return confirmed.state
+
+    def _post(self, round_digest: str) -> None:
+        held = next(h for h in self._record.of_campaign(self._campaign) if h.plan.digest == round_digest)
+        self._client.post_plan(held.plan)
+        self._record.mark_posted(round_digest)
+        self._watcher.proposed(held.plan.body)
+
+    def _abort(self, round_digest: str) -> None:
+        self._watcher.notice(
+            "an earlier attempt of this round was confirmed late: aborting the one that is joining"
+        )
+        abort = Abort(
+            charter=self._assignment.charter.digest,
+            plan=round_digest,
+            reason="an earlier attempt of this round was confirmed",
+        )
+        try:
+            self._client.abort(sign(abort, OPERATOR, self._key))
+        except WrongState as error:
+            self._watcher.notice(f"too late to abort it: {error.came}")
+
+    def _await(self, round_digest: str) -> None:
+        document = self._client.round(round_digest)
+        warned = False
+        while not document.state.ended:
+            self._watcher.changed(document)
+            warned = warned or self._warn(document)
+            self._renew()
+            document = self._client.round(round_digest, document.version, WAIT_SECONDS)
+            if document.state is RoundState.JOINING and document.attempt > 1:
+                return  # an earlier attempt may be confirmed while this one joins: next_step is to look again
+        self._watcher.ended(document)
+
+    def _warn(self, document: RoundDocument) -> bool:
+        if document.state is RoundState.OPENING and len(set(document.confirmations.values())) > 1:
+            self._watcher.notice(f"ALARM: partners confirm different states of round {document.number}")
+            return True
+        if self._clock.now() > document.plan.body.deadlines.open + OVERDUE_SECONDS:
+            self._watcher.notice(
+                f"round {document.number}, attempt {document.attempt}: {document.state} long after the last deadline"
+            )
+            return True
+        return False
+
+    def _renew(self) -> None:
+        now = self._clock.now()
+        if now >= self._renew_at:
+            self._client.lease(self._campaign, self._holder, LEASE_SECONDS)
+            self._renew_at = now + LEASE_SECONDS / 3
+
+    def _release(self) -> None:
+        try:
+            self._client.lease(self._campaign, self._holder, 0)
+        except ChoraleError as error:
+            self._watcher.notice(f"the lease could not be given back and ends by itself: {error.came}")
+
+
+def _recorded(plan: Plan, posted: bool) -> Recorded:
+    return Recorded(plan.digest, plan.round, plan.attempt, plan.deadlines.join, posted)
