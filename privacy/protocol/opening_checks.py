@@ -71,6 +71,15 @@ def check_opening(
     return shares
 
 
+def check_sealed_set(request: OpeningRequest, verifier: Verifier) -> dict[str, Manifest]:
+    """Checks 1 to 4, for whoever decodes what others opened: U's manifests, verified, by partner."""
+    seal = _check_1_plan_charter_and_seal(request, verifier)
+    _check_2_cohort(request)
+    manifests = _check_3_manifests(request, seal, verifier)
+    _check_4_size(request, seal)
+    return manifests
+
+
 def _check_1_plan_charter_and_seal(request: OpeningRequest, verifier: Verifier) -> Seal:
     try:
         plan = verifier.verify(request.plan, {OPERATOR: request.charter.operator_keys})

@@ -1,0 +1,183 @@
+"""The service's ledger as this partner has verified it, kept in step and compared with its own (protocol 6.4).
+
+Rules:
+1. The service's chain is verified entry by entry up to a checkpoint that it signed; what was seen never changes.
+2. This partner's charges on both chains are the same list of (plan, round, attempt, event). A charge that only
+   the service has, for an attempt that this journal joined, is taken over; for one it never joined, this folder
+   is older than the charge: RolledBack. A charge that only this partner has is the service's fault: LedgerBroken.
+3. Only what was compared is countersigned.
+"""
+
+from __future__ import annotations
+
+from client_sdk.journal import Journal
+from client_sdk.own_ledger import OwnLedger
+from client_sdk.service import Service
+from privacy.clock import Clock
+from privacy.errors import LedgerBroken, RolledBack
+from privacy.ledger.chain import ChainVerifier, RowTotals
+from privacy.ledger.entry import BudgetChange
+from privacy.protocol.canonical import canonical
+from privacy.protocol.identifiers import SERVER
+from privacy.protocol.messages import ChainHead, Charter, Checkpoint, Signed, parse_signed
+from privacy.protocol.signing import Verifier
+
+_HEAD = "server ledger head"
+_CHARGED = ("charge", "recovered")
+
+
+class LedgerWatch:
+    """What has verified of the service's chain; durable, so that each round reads only what is new."""
+
+    def __init__(
+        self, journal: Journal, own: OwnLedger, partner: str, charter: Charter, verifier: Verifier, clock: Clock
+    ) -> None:
+        self._journal = journal
+        self._own = own
+        self._partner = partner
+        self._charter = charter
+        self._verifier = verifier
+        self._clock = clock
+        self._chain = self._load()
+
+    @property
+    def head(self) -> ChainHead:
+        return self._chain.head
+
+    def sync(self, service: Service) -> ChainHead:
+        """Bring the chain to the service's checkpoint and compare; the head that may be countersigned."""
+        checkpoint = self._checkpoint(service.checkpoint())
+        target = checkpoint.body.chain
+        if target.count < self.head.count:
+            raise LedgerBroken(
+                self.head.count,
+                f"a ledger of at least the {self.head.count} entries that were seen before",
+                f"a checkpoint of {target.count}",
+                "raise the alarm: the service's ledger was cut, or restored from an older copy",
+            )
+        while self.head.count < target.count:
+            lines = service.ledger(self.head.count, target.count - self.head.count)
+            if not lines or len(lines) > target.count - self.head.count:
+                raise LedgerBroken(
+                    self.head.count + 1,
+                    f"entries up to the checkpoint's {target.count}",
+                    f"{len(lines)} of them",
+                    "fetch the ledger again; if it stays so, raise the alarm",
+                )
+            self._take(lines)
+        if self.head != target:
+            raise LedgerBroken(
+                target.count,
+                f"the chain that the checkpoint signs, {target.head[:16]}",
+                self.head.head[:16],
+                "raise the alarm: the service shows a ledger other than it signs",
+            )
+        self._keep(checkpoint)
+        self._compare()
+        return target
+
+    def _checkpoint(self, signed: Signed[Checkpoint]) -> Signed[Checkpoint]:
+        body = self._verifier.verify(signed, {SERVER: self._charter.server_keys})
+        if body.charter != self._charter.digest:
+            raise LedgerBroken(
+                body.chain.count,
+                f"a checkpoint under charter {self._charter.digest[:16]}",
+                f"one under {body.charter[:16]}",
+                "fetch it again",
+            )
+        return signed
+
+    def _take(self, lines: list[bytes]) -> None:
+        """Verify a page in memory, then write what it changed; a page that fails changes nothing on disk."""
+        entries = [self._chain.add_line(line) for line in lines]
+        with self._journal.transaction("server ledger") as database:
+            for entry in entries:
+                if entry.budget is None:
+                    continue
+                totals = self._chain.totals.row(entry.charter, str(entry.participant), entry.budget.row)
+                database.execute(
+                    "INSERT OR REPLACE INTO server_row VALUES (?, ?, ?, ?, ?)",
+                    (entry.charter, entry.participant, entry.budget.row, totals.charged, totals.reserved),
+                )
+                database.execute(
+                    "INSERT OR REPLACE INTO server_attempt VALUES (?, ?, ?, ?)",
+                    (
+                        entry.participant,
+                        entry.budget.plan,
+                        entry.kind,
+                        canonical(entry.budget.model_dump(mode="json")),
+                    ),
+                )
+            head = canonical(self._chain.head.model_dump(mode="json"))
+            database.execute("INSERT OR REPLACE INTO fact VALUES (?, ?)", (_HEAD, head))
+
+    def _keep(self, checkpoint: Signed[Checkpoint]) -> None:
+        """Seen checkpoints are evidence: two that disagree at one count prove a fork."""
+        chain = checkpoint.body.chain
+        for (raw,) in self._journal.query("SELECT signed FROM checkpoint WHERE count = ?", (chain.count,)):
+            before = parse_signed(Checkpoint, raw)
+            if before.body.chain.head != chain.head:
+                raise LedgerBroken(
+                    chain.count,
+                    f"the head that the service signed before, {before.body.chain.head[:16]}",
+                    chain.head[:16],
+                    "raise the alarm: two signed checkpoints of one length differ",
+                )
+        with self._journal.transaction("checkpoint") as database:
+            database.execute(
+                "INSERT OR IGNORE INTO checkpoint VALUES (?, ?)", (chain.count, checkpoint.canonical_bytes)
+            )
+
+    def _compare(self) -> None:
+        theirs = self._server_charges()
+        mine = self._own.charges()
+        for plan, change in mine.items():
+            other = theirs.get(plan)
+            if other is None or _what(other) != _what(change):
+                raise LedgerBroken(
+                    self.head.count,
+                    f"{self._partner}'s charge for round {change.round}, attempt {change.attempt} on the service's"
+                    " ledger as on its own",
+                    "none there" if other is None else f"another there: {other.event}",
+                    f"raise the alarm: the service's ledger differs from {self._partner}'s own",
+                )
+        missing = [change for plan, change in theirs.items() if plan not in mine]
+        unknown = [change for change in missing if not self._joined(change.plan)]
+        if unknown:
+            first = unknown[0]
+            raise RolledBack(
+                f"{self._partner}'s own ledger to hold the {len(theirs)} charges of the service's signed ledger",
+                f"{len(mine)}; round {first.round}, attempt {first.attempt} was never joined from this folder",
+                "put back the newest copy of this folder; if this is it, the service charges what was not joined:"
+                " show the operator both ledgers",
+            )
+        if missing:
+            self._own.recover(missing, self._charter.table, self._charter.digest, int(self._clock.now()))
+
+    def _joined(self, plan: str) -> bool:
+        record = self._journal.record(plan)
+        return record is not None and record.signed_join is not None
+
+    def _server_charges(self) -> dict[str, BudgetChange]:
+        attempts = self._chain.totals.attempts.items()
+        return {
+            plan: change
+            for (participant, plan), (kind, change) in attempts
+            if participant == self._partner and kind in _CHARGED
+        }
+
+    def _load(self) -> ChainVerifier:
+        chain = ChainVerifier()
+        head = self._journal.fact(_HEAD)
+        if head is None:
+            return chain
+        chain.head = ChainHead.model_validate_json(head)
+        for charter, participant, row, charged, reserved in self._journal.query("SELECT * FROM server_row"):
+            chain.totals.rows[(charter, participant, row)] = RowTotals(charged, reserved)
+        for participant, plan, kind, raw in self._journal.query("SELECT * FROM server_attempt"):
+            chain.totals.attempts[(participant, plan)] = (kind, BudgetChange.model_validate_json(raw))
+        return chain
+
+
+def _what(change: BudgetChange) -> tuple[object, ...]:
+    return change.plan, change.round, change.attempt, change.event

@@ -1,0 +1,155 @@
+"""One partner at work in one folder: its settings, keys, journal, ledger and line to the service.
+
+Everything that acts (upload, opening, decode, states) takes a `Partner`; nothing here acts by itself. The folder is
+locked for as long as it is open.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import httpx
+
+from client_sdk.durable import FolderLock, make_folder
+from client_sdk.journal import JOURNAL_NAME, Journal
+from client_sdk.keystore import PartnerKeys, Passphrase, load_keys
+from client_sdk.ledger_watch import LedgerWatch
+from client_sdk.own_ledger import OwnLedger
+from client_sdk.progress import Progress, Silent
+from client_sdk.round_keys import RoundKeys, memory_disk
+from client_sdk.service import Service
+from client_sdk.settings import LoadedSettings, Settings, load_settings
+from client_sdk.shards import ShardFolder
+from client_sdk.transport import Identity, Transport
+from privacy.clock import Clock, SystemClock
+from privacy.errors import ConfigurationError
+from privacy.he.lanes import LaneLayout
+from privacy.protocol.identifiers import OPERATOR
+from privacy.protocol.messages import BodyT, Charter, Plan, Signed, parse_signed
+from privacy.protocol.signing import Verifier, sign
+from privacy.randomness import RandomSource, SystemRandom
+
+PINNED_CHARTER: Final = "pinned charter"
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What a partner needs of the world around it, passed in."""
+
+    clock: Clock
+    source: RandomSource
+    progress: Progress
+    sleep: Callable[[float], None] = time.sleep
+    handler: httpx.BaseTransport | None = None
+
+    @classmethod
+    def system(cls, progress: Progress | None = None) -> Outside:
+        return cls(SystemClock(), SystemRandom(), progress or Silent())
+
+
+class Partner:
+    """An open folder. Use as a context; raises FolderInUse, KeystoreLocked, LedgerBroken, ConfigurationError."""
+
+    def __init__(
+        self, loaded: LoadedSettings, keys: PartnerKeys, journal: Journal, lock: FolderLock, outside: Outside
+    ) -> None:
+        self.settings: Settings = loaded.settings
+        self.folder: Path = loaded.folder
+        self.name: str = loaded.settings.partner.id
+        self.keys = keys
+        self.journal = journal
+        self.outside = outside
+        self.progress = outside.progress
+        self.verifier = Verifier()
+        self.own_ledger = OwnLedger(journal, self.name)
+        self.round_keys = RoundKeys(bytes.fromhex(keys.signing.public.ed25519), memory_disk())
+        self._lock = lock
+        self.transport = Transport(
+            self.settings.server.url,
+            Identity(self.name, keys.signing),
+            outside.clock,
+            outside.source,
+            patience=self.settings.server.patience,
+            progress=outside.progress,
+            handler=outside.handler,
+            sleep=outside.sleep,
+        )
+        self.service = Service(self.transport)
+
+    @classmethod
+    def open(cls, config: Path, outside: Outside, passphrase: Passphrase | None = None) -> Partner:
+        loaded = load_settings(config)
+        folder = make_folder(loaded.folder)
+        lock = FolderLock(folder)
+        try:
+            keys = load_keys(folder, passphrase)
+            journal = Journal(folder / JOURNAL_NAME)
+            try:
+                return cls(loaded, keys, journal, lock, outside)
+            except BaseException:
+                journal.close()
+                raise
+        except BaseException:
+            lock.release()
+            raise
+
+    def close(self) -> None:
+        self.transport.close()
+        self.journal.close()
+        self._lock.release()
+
+    def __enter__(self) -> Partner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def now(self) -> int:
+        return int(self.outside.clock.now())
+
+    def sign(self, body: BodyT) -> Signed[BodyT]:
+        return sign(body, self.name, self.keys.signing)
+
+    # --- the pinned charter ---------------------------------------------------------------------------
+
+    @cached_property
+    def charter(self) -> Charter:
+        """The charter that this partner accepted and pinned. Raises ConfigurationError before that."""
+        raw = self.journal.fact(PINNED_CHARTER)
+        if raw is None:
+            raise ConfigurationError(
+                "a charter that this partner accepted", "none", "run: chorale-partner charter accept"
+            )
+        signed = parse_signed(Charter, raw)
+        return self.verifier.verify(signed, {OPERATOR: signed.body.operator_keys})
+
+    def pin(self, charter: Signed[Charter]) -> None:
+        self.journal.set_fact(PINNED_CHARTER, charter.canonical_bytes)
+        self.__dict__.pop("charter", None)
+        self.__dict__.pop("ledger_watch", None)
+
+    @cached_property
+    def ledger_watch(self) -> LedgerWatch:
+        return LedgerWatch(
+            self.journal, self.own_ledger, self.name, self.charter, self.verifier, self.outside.clock
+        )
+
+    def lanes(self, plan: Plan) -> LaneLayout:
+        return LaneLayout(plan.layout.lane_width, self.charter.n_max)
+
+    def polynomials(self, plan: Plan) -> int:
+        return self.lanes(plan).polynomials(plan.layout.length)
+
+    def upload_folder(self, round_digest: str) -> ShardFolder:
+        return ShardFolder(make_folder(self.folder / "uploads") / round_digest)
+
+    def sum_folder(self, round_digest: str) -> ShardFolder:
+        return ShardFolder(make_folder(self.folder / "sums") / round_digest)

@@ -1,0 +1,127 @@
+"""What this partner will not do, whoever asks (protocol 6.4): its own caps, and a stop after void attempts.
+
+Rules:
+1. Both epsilons of everything charged and of the plan at hand stay within this machine's policy.
+2. After `max_void_attempts` charged attempts in a row without a result it stops; only a person on this machine
+   resumes it, with a reason that is written down. Nothing that comes from the service lifts it.
+3. Events without protection (kind *none*) need `allow_unprotected` here, besides the charter's word.
+"""
+
+from __future__ import annotations
+
+import math
+
+from client_sdk.journal import AttemptRecord, Journal
+from client_sdk.own_ledger import OwnLedger
+from client_sdk.settings import PolicySection, Settings
+from privacy.dp.accountant import epsilon
+from privacy.dp.events import Guarantee, PrivacyEvent
+from privacy.errors import ConfigurationError, PolicyRefused, UnsafeParameters
+from privacy.protocol.messages import Charter, Plan
+
+RESUME = "resume"
+_Rows = tuple[tuple[PrivacyEvent, int], ...]
+
+
+class Policy:
+    """The policy of one folder, judged against its journal and its own ledger."""
+
+    def __init__(self, settings: Settings, journal: Journal, own: OwnLedger) -> None:
+        self._settings = settings
+        self._journal = journal
+        self._own = own
+
+    @property
+    def limits(self) -> PolicySection:
+        return self._settings.policy
+
+    def check_charter(self, charter: Charter, partner: str) -> None:
+        """Before a charter is signed: delta for the records held here, and caps within the policy.
+
+        Raises UnsafeParameters, PolicyRefused.
+        """
+        caps = charter.entry(partner).caps
+        largest = 1 / (10 * self.limits.records)
+        if caps.delta > largest:
+            raise UnsafeParameters(
+                f"a delta of at most {largest:.3g} for {self.limits.records} records",
+                f"{caps.delta}",
+                "agree on a smaller delta: a larger one would allow a record to be published outright",
+            )
+        for guarantee, limit in self._by_guarantee():
+            if caps.epsilon_for(guarantee) > limit:
+                raise PolicyRefused(
+                    f"a cap of at most {limit} ({guarantee.value})",
+                    f"{caps.epsilon_for(guarantee)} in the charter",
+                    "have the charter drafted anew, or change policy in partner.toml",
+                )
+        if charter.allow_none and not self.limits.allow_unprotected:
+            raise PolicyRefused(
+                "a charter without unprotected events",
+                "one that allows kind none",
+                "set policy.allow_unprotected only if data without any protection is meant",
+            )
+
+    def check_plan(self, plan: Plan, charter: Charter) -> None:
+        """Before a join. Raises PolicyRefused, BudgetExhausted, AccountingFailed."""
+        stop = self.stopped()
+        if stop is not None:
+            raise stop
+        budget = self._own.budget(charter)
+        spent = dict(budget.spent())
+        if plan.digest not in budget.holdings:
+            budget.reserve(plan.digest, plan.event)
+            spent[plan.event] = spent.get(plan.event, 0) + 1
+        table = tuple((row.event, row.count) for row in charter.table)
+        self._check_spent(tuple(spent.items()), table, charter.entry(self._settings.partner.id).caps.delta, charter)
+
+    def _check_spent(self, spent: _Rows, table: _Rows, delta: float, charter: Charter) -> None:
+        for guarantee, limit in self._by_guarantee():
+            # The plan has its place in the table: where all of the table fits, so does what is spent of it.
+            if epsilon(table, delta, guarantee, charter.honest) <= limit:
+                continue
+            cost = epsilon(spent, delta, guarantee, charter.honest)
+            if cost > limit and not (math.isinf(cost) and self.limits.allow_unprotected):
+                raise PolicyRefused(
+                    f"at most epsilon {limit} ({guarantee.value}) by this machine's own policy",
+                    f"{cost:.4f} with this plan",
+                    "stop here, or change policy in partner.toml",
+                )
+
+    def _by_guarantee(self) -> tuple[tuple[Guarantee, float], ...]:
+        return (
+            (Guarantee.ALONE, self.limits.max_epsilon_alone),
+            (Guarantee.IN_SUM, self.limits.max_epsilon_in_sum),
+        )
+
+    def void_in_a_row(self) -> int:
+        """Charged attempts without a result since the last result or the last `resume`."""
+        since = self._journal.last_decision(RESUME)
+        count = 0
+        for record in reversed(self._journal.records()):
+            if record.sequence <= since or record.ending == "confirmed":
+                break
+            if _spent_for_nothing(record):
+                count += 1
+        return count
+
+    def stopped(self) -> PolicyRefused | None:
+        """Why this partner joins nothing, or None."""
+        void = self.void_in_a_row()
+        if void < self.limits.max_void_attempts:
+            return None
+        return PolicyRefused(
+            f"fewer than {self.limits.max_void_attempts} charged attempts in a row without a result",
+            f"{void}",
+            "find out why they failed; then, on this machine: chorale-partner budget resume --reason TEXT",
+        )
+
+    def resume(self, reason: str, at: int) -> None:
+        """Rule 2. Raises ConfigurationError without a reason."""
+        if not reason.strip():
+            raise ConfigurationError("a reason", "none", "say why it is safe to go on")
+        self._journal.decide(at, RESUME, reason.strip())
+
+
+def _spent_for_nothing(record: AttemptRecord) -> bool:
+    return record.cohort is not None and record.ending in ("void", "closed")

@@ -1,0 +1,332 @@
+"""The service's routes as typed calls: messages in, messages out (docs/http.md).
+
+What comes back is read strictly and bounded, and *not* verified: signatures are for whoever relies on it. The round
+document is the service's word alone; it says what to fetch next, and nothing is decided by it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from client_sdk.transport import LONG_POLL_SECONDS, Transport
+from privacy.errors import DigestMismatch, MalformedMessage
+from privacy.he.boxes import SHARE_BOX_BYTES
+from privacy.protocol.canonical import MAX_MESSAGE_BYTES, canonical
+from privacy.protocol.http_contract import FRAME_TYPE, frame
+from privacy.protocol.identifiers import Digest, Model, PartnerId
+from privacy.protocol.messages import (
+    BodyT,
+    Campaign,
+    Charter,
+    CharterAcceptance,
+    Checkpoint,
+    Close,
+    Cohort,
+    Confirmation,
+    Enrolment,
+    Join,
+    Manifest,
+    Opening,
+    Plan,
+    Receipt,
+    Refusal,
+    Seal,
+    Signed,
+    SigningKeys,
+    StateBox,
+    StateRequest,
+    parse_signed,
+)
+from privacy.protocol.round_state import RoundState
+
+MAX_SHARD_BYTES: Final = 64 << 20
+MAX_STATE_BOX_BYTES: Final = 1 << 34
+_LEDGER_PAGE: Final = 1000
+
+
+class RoundLine(Model):
+    """One line of a campaign's list of rounds, in the order posted."""
+
+    round: Digest
+    number: int
+    attempt: int
+    state: str
+
+
+class Limits(Model):
+    shard_bytes: int = Field(ge=1, le=MAX_SHARD_BYTES)
+    message_bytes: int
+
+
+class About(Model):
+    name: str
+    version: str
+    parameter_sets: list[str]
+    server_keys: SigningKeys
+    operator_keys: SigningKeys
+    time: float
+    limits: Limits
+
+
+@dataclass(frozen=True)
+class RoundDocument:
+    """What everyone waits on."""
+
+    round: str
+    version: int
+    state: RoundState
+    plan: Signed[Plan]
+    joined: tuple[str, ...]
+    cohort: str | None
+    seal: Signed[Seal] | None
+    openings: tuple[str, ...]
+    confirmations: Mapping[str, str]
+    voids: tuple[str, ...]
+    close: Signed[Close] | None
+    receipts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OwnUploadStatus:
+    missing: tuple[int, ...]
+    receipt: Signed[Receipt] | None
+
+
+_NAMES: Final = TypeAdapter(list[PartnerId])
+_INDICES: Final = TypeAdapter(list[int])
+_STATES: Final = TypeAdapter(dict[PartnerId, Digest])
+
+
+class Service:
+    """Calls to one service over one transport."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.transport = transport
+
+    # --- before the first round -----------------------------------------------------------------------
+
+    def about(self) -> About:
+        about: About = _read(About, self.transport.get_json("/v1/about"), "/v1/about")
+        return about
+
+    def enrol(self, token: str, enrolment: Signed[Enrolment]) -> None:
+        body = canonical({"token": token, "enrolment": enrolment.model_dump(mode="json")})
+        self.transport.post("/v1/enrolments", body)
+
+    def enrolment_state(self, partner: str, wait: int = 0) -> str:
+        return str(self.transport.get_json(f"/v1/enrolments/{partner}", {"wait": wait}).get("state"))
+
+    def latest_charter(self, wait: int = 0) -> tuple[Signed[Charter], dict[str, Signed[CharterAcceptance]], bool]:
+        """(charter, acceptances by partner, whether the service says that it is in force)."""
+        answer = self.transport.get_json("/v1/charters/latest", {"wait": wait})
+        acceptances = answer.get("acceptances")
+        if not isinstance(acceptances, dict):
+            raise _malformed("/v1/charters/latest", "acceptances")
+        signed = {name: _message(CharterAcceptance, value) for name, value in acceptances.items()}
+        return _message(Charter, answer.get("charter")), signed, answer.get("in_force") is True
+
+    def accept_charter(self, acceptance: Signed[CharterAcceptance]) -> None:
+        path = f"/v1/charters/{acceptance.body.charter}/acceptances"
+        self.transport.post(path, acceptance.canonical_bytes)
+
+    def post_campaign(self, campaign: Signed[Campaign]) -> None:
+        self.transport.post("/v1/campaigns", campaign.canonical_bytes)
+
+    def campaigns(self) -> list[tuple[str, str, bool]]:
+        """(digest, name, in force) of each."""
+        found = self.transport.get_json("/v1/campaigns").get("campaigns")
+        if not isinstance(found, list):
+            raise _malformed("/v1/campaigns", "campaigns")
+        return [(str(line["campaign"]), str(line["name"]), line["in_force"] is True) for line in found]
+
+    def campaign(self, digest: str, wait: int = 0) -> tuple[Signed[Campaign], bool]:
+        answer = self.transport.get_json(f"/v1/campaigns/{digest}", {"wait": wait})
+        return _message(Campaign, answer.get("campaign")), answer.get("in_force") is True
+
+    # --- states ---------------------------------------------------------------------------------------
+
+    def post_state_box(self, message: Signed[StateBox], box: bytes) -> None:
+        path = f"/v1/campaigns/{message.body.campaign}/state-boxes"
+        self.transport.post(path, frame(message.canonical_bytes, box), FRAME_TYPE)
+
+    def state_boxes(self, campaign: str, state: str, wait: int = 0) -> list[Signed[StateBox]]:
+        answer = self.transport.get_json(f"/v1/campaigns/{campaign}/state-boxes/{state}", {"wait": wait})
+        return _messages(StateBox, answer, "boxes")
+
+    def state_box(self, campaign: str, state: str, sender: str) -> bytes:
+        path = f"/v1/campaigns/{campaign}/state-boxes/{state}/{sender}"
+        return self.transport.get(path, None, MAX_STATE_BOX_BYTES)
+
+    def request_state(self, request: Signed[StateRequest]) -> None:
+        path = f"/v1/campaigns/{request.body.campaign}/state-requests"
+        self.transport.post(path, request.canonical_bytes)
+
+    def state_requests(self, campaign: str) -> list[Signed[StateRequest]]:
+        answer = self.transport.get_json(f"/v1/campaigns/{campaign}/state-requests")
+        return _messages(StateRequest, answer, "requests")
+
+    # --- rounds ---------------------------------------------------------------------------------------
+
+    def rounds(self, campaign: str, after: int, wait: int = 0) -> list[RoundLine]:
+        answer = self.transport.get_json(f"/v1/campaigns/{campaign}/rounds", {"after": after, "wait": wait})
+        lines = answer.get("rounds")
+        if not isinstance(lines, list):
+            raise _malformed("a campaign's rounds", "rounds")
+        return [_read(RoundLine, line, "a campaign's rounds") for line in lines]
+
+    def round(self, round_digest: str, seen: int | None = None) -> RoundDocument:
+        """The round document; with `seen` it waits for a newer one, LONG_POLL_SECONDS at most."""
+        query = None if seen is None else {"seen": seen, "wait": LONG_POLL_SECONDS}
+        return _document(self.transport.get_json(f"/v1/rounds/{round_digest}", query), round_digest)
+
+    def join(self, join: Signed[Join]) -> None:
+        self.transport.post(f"/v1/rounds/{join.body.plan}/joins", join.canonical_bytes)
+
+    def cohort(self, round_digest: str) -> tuple[Signed[Cohort], dict[str, Signed[Join]]]:
+        answer = self.transport.get_json(f"/v1/rounds/{round_digest}/cohort")
+        joins = _messages(Join, answer, "joins")
+        return _message(Cohort, answer.get("cohort")), {join.body.partner: join for join in joins}
+
+    def begin_upload(self, manifest: bytes, attachment: bytes, round_digest: str) -> tuple[int, ...]:
+        """Sends manifest, shard digests and boxes; the indices of the shards that the service lacks."""
+        raw = self.transport.post(f"/v1/rounds/{round_digest}/uploads", frame(manifest, attachment), FRAME_TYPE)
+        return _missing(_object(raw))
+
+    def own_upload(self, round_digest: str) -> OwnUploadStatus:
+        answer = self.transport.get_json(f"/v1/rounds/{round_digest}/uploads/mine")
+        receipt = answer.get("receipt")
+        return OwnUploadStatus(_missing(answer), None if receipt is None else _message(Receipt, receipt))
+
+    def put_shard(self, round_digest: str, index: int, shard: bytes) -> None:
+        self.transport.put_shard(f"/v1/rounds/{round_digest}/uploads/mine/shards/{index}", shard)
+
+    def receipt(self, round_digest: str) -> Signed[Receipt]:
+        raw = self.transport.post(f"/v1/rounds/{round_digest}/uploads/mine/receipt", b"")
+        return parse_signed(Receipt, raw)
+
+    def manifests(self, round_digest: str) -> dict[str, Signed[Manifest]]:
+        answer = self.transport.get_json(f"/v1/rounds/{round_digest}/uploads")
+        return {message.body.partner: message for message in _messages(Manifest, answer, "manifests")}
+
+    def upload_shard(self, round_digest: str, partner: str, index: int, size: int) -> bytes:
+        path = f"/v1/rounds/{round_digest}/uploads/{partner}/shards/{index}"
+        return self.transport.get_shard(path, size)
+
+    def share_box(self, round_digest: str, dealer: str) -> bytes:
+        return self.transport.get(f"/v1/rounds/{round_digest}/boxes/{dealer}", None, SHARE_BOX_BYTES)
+
+    def sum_digests(self, round_digest: str, count: int) -> list[bytes]:
+        raw = self.transport.get(f"/v1/rounds/{round_digest}/sum/digests", None, 32 * count)
+        if len(raw) != 32 * count:
+            raise DigestMismatch(f"{count} shard digests of the sum", f"{len(raw)} bytes", "fetch them again")
+        return [raw[start : start + 32] for start in range(0, len(raw), 32)]
+
+    def sum_shard(self, round_digest: str, index: int, size: int) -> bytes:
+        return self.transport.get_shard(f"/v1/rounds/{round_digest}/sum/shards/{index}", size)
+
+    def open(self, opening: bytes, boxes: bytes, round_digest: str) -> None:
+        self.transport.post(f"/v1/rounds/{round_digest}/openings", frame(opening, boxes), FRAME_TYPE)
+
+    def openings(self, round_digest: str) -> dict[str, Signed[Opening]]:
+        answer = self.transport.get_json(f"/v1/rounds/{round_digest}/openings")
+        return {message.body.partner: message for message in _messages(Opening, answer, "openings")}
+
+    def result_box(self, round_digest: str, opener: str) -> bytes:
+        path = f"/v1/rounds/{round_digest}/openings/{opener}/box"
+        return self.transport.get(path, None, SHARE_BOX_BYTES)
+
+    def refuse(self, refusal: Signed[Refusal]) -> None:
+        self.transport.post(f"/v1/rounds/{refusal.body.plan}/refusals", refusal.canonical_bytes)
+
+    def confirm(self, confirmation: bytes, round_digest: str) -> None:
+        self.transport.post(f"/v1/rounds/{round_digest}/confirmations", confirmation)
+
+    def confirmations(self, round_digest: str) -> dict[str, Signed[Confirmation]]:
+        answer = self.transport.get_json(f"/v1/rounds/{round_digest}/confirmations")
+        return {message.body.partner: message for message in _messages(Confirmation, answer, "confirmations")}
+
+    def vote_void(self, vote: bytes, round_digest: str) -> None:
+        self.transport.post(f"/v1/rounds/{round_digest}/voids", vote)
+
+    # --- the ledger -----------------------------------------------------------------------------------
+
+    def ledger(self, after: int, limit: int) -> list[bytes]:
+        """Up to `limit` (at most 1,000) entries behind the `after`-th, one line each."""
+        raw = self.transport.get("/v1/ledger", {"after": after, "limit": min(limit, _LEDGER_PAGE)})
+        return raw.splitlines()
+
+    def checkpoint(self) -> Signed[Checkpoint]:
+        return parse_signed(Checkpoint, self.transport.get("/v1/ledger/checkpoint", None, MAX_MESSAGE_BYTES))
+
+
+def _document(answer: dict[str, Any], round_digest: str) -> RoundDocument:
+    try:
+        document = RoundDocument(
+            round=str(answer["round"]),
+            version=int(answer["version"]),
+            state=RoundState(answer["state"]),
+            plan=_message(Plan, answer["plan"]),
+            joined=tuple(_NAMES.validate_python(answer["joined"])),
+            cohort=answer["cohort"],
+            seal=None if answer["seal"] is None else _message(Seal, answer["seal"]),
+            openings=tuple(_NAMES.validate_python(answer["openings"])),
+            confirmations=_STATES.validate_python(answer["confirmations"]),
+            voids=tuple(_NAMES.validate_python(answer["voids"])),
+            close=None if answer["close"] is None else _message(Close, answer["close"]),
+            receipts=tuple(_NAMES.validate_python(answer["receipts"])),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise MalformedMessage(
+            "a round document", f"{type(error).__name__}: {str(error)[:200]}", "tell the operator"
+        ) from None
+    if document.round != round_digest or document.plan.digest != round_digest:
+        raise MalformedMessage(
+            f"the document of round {round_digest[:16]}", f"that of {document.round[:16]}", "tell the operator"
+        )
+    return document
+
+
+def _message(body: type[BodyT], value: object) -> Signed[BodyT]:
+    return parse_signed(body, canonical(value))
+
+
+def _messages(body: type[BodyT], answer: dict[str, Any], name: str) -> list[Signed[BodyT]]:
+    found = answer.get(name)
+    if not isinstance(found, list):
+        raise _malformed(f"a list of {body.__name__}", name)
+    return [_message(body, value) for value in found]
+
+
+def _missing(answer: dict[str, Any]) -> tuple[int, ...]:
+    try:
+        return tuple(_INDICES.validate_python(answer.get("missing"), strict=True))
+    except ValidationError:
+        raise _malformed("an upload", "missing") from None
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(raw)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise _malformed("an answer", "a JSON object")
+    return value
+
+
+def _read(model: type[Any], value: object, where: str) -> Any:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise MalformedMessage(f"an answer from {where}", f"{name}: {first['msg']}", "tell the operator") from None
+
+
+def _malformed(where: str, member: str) -> MalformedMessage:
+    return MalformedMessage(f"{member} in {where}", "none", "check that server.url is the consortium's service")
