@@ -172,13 +172,18 @@ def check_supported(model: nn.Module) -> None:
     training = {module: module.training for module in model.modules()}
     model.train()  # the validator judges layers as they train
     try:
-        reasons = [_first_sentence(error) for error in ModuleValidator.validate(model, strict=False)]
+        reasons = [
+            f"layer {name or 'itself'} ({type(layer).__name__}): {_first_sentence(error)}"
+            for name, layer in model.named_modules()
+            if type(layer) in ModuleValidator.VALIDATORS
+            for error in ModuleValidator.VALIDATORS[type(layer)](layer)
+        ]
     finally:
         for module, mode in training.items():
             module.training = mode
     for name, module in model.named_modules():
         if list(module.buffers(recurse=False)) and any(p.requires_grad for p in module.parameters()):
-            reasons.append(f"layer {name or type(module).__name__} ({type(module).__name__}) keeps buffers")
+            reasons.append(f"layer {name or 'itself'} ({type(module).__name__}): buffers are shared by records")
     if hasattr(model, "autograd_grad_sample_hooks"):
         reasons.append("the model already carries Opacus hooks")
     if reasons:

@@ -91,14 +91,20 @@ class Training:
         found = dict(self.model.named_parameters())
         return sum(found[name].numel() for name in self.split.private)
 
-    def gradients(self, seed: int) -> AbstractContextManager[PerRecord]:
+    def hooked(self, seed: int) -> AbstractContextManager[PerRecord]:
         return hooked(self.model, self.split, self.loss_fn, seed, self.block, self.threads)
+
+    def gradients(self, members: NDArray[np.int64], streams: Streams) -> Iterator[RecordGradients]:
+        """Blocks of per-record gradients; an empty batch does not touch the model."""
+        if members.size:
+            with self.hooked(streams.layer_seed()) as per_record:
+                yield from per_record.blocks(self.records, members)
 
 
 def rehearse(training: Training, campaign: Campaign, plan: Plan, mechanism: MechanismPlan | None) -> None:
     """Before the first join: is this model clippable, are its records independent? Raises UnsupportedModel."""
     fixed = _whole(mechanism, training) if mechanism else _home_mechanism(training, campaign, plan)
-    with training.gradients(seed=0) as per_record:
+    with training.hooked(seed=0) as per_record:
         if fixed is None:
             if len(training.records):
                 next(per_record.blocks(training.records, np.zeros(1, dtype=np.int64)))
@@ -136,9 +142,8 @@ def statistics_contribution(
 def _distributed(training: Training, plan: Plan, mechanism: MechanismPlan, streams: Streams) -> Contribution:
     record_sum = RecordSum(mechanism)
     members = poisson_sample(len(training.records), plan.event.sampling_rate, streams.sample)
-    with training.gradients(streams.layer_seed()) as per_record:
-        for block in per_record.blocks(training.records, members):
-            record_sum.add_records(block.shared, block.private)
+    for block in training.gradients(members, streams):
+        record_sum.add_records(block.shared, block.private)
     update: PrivatisedUpdate = privatise(record_sum, streams.noise)
     return Contribution(update.values, private_gradient=update.private if training.split.private else None)
 
@@ -153,11 +158,11 @@ def _at_home(
     shared = start.size - training.private_dimension
     mechanism = _home_mechanism(training, campaign, plan)
     values = start
-    with _restored(training, start, shared), training.gradients(streams.layer_seed()) as per_record:
+    with _restored(training, start, shared):
         for _ in range(plan.event.steps):
             members = poisson_sample(len(training.records), plan.event.sampling_rate, streams.sample)
             batch = _NoisedSum(mechanism) if mechanism else _PlainSum(start.size)
-            for block in per_record.blocks(training.records, members):
+            for block in training.gradients(members, streams):
                 batch.add(block)
             gradient = batch.total(streams.noise) / campaign.denominator
             values = values - training.home_rate * gradient
