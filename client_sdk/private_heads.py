@@ -51,7 +51,7 @@ class PrivateHeads:
         self._current = self._state(0, self._initial) if path is None else self._read(path)
 
     def prepare_gradient(self, attempt: str, gradient: NDArray[np.float64]) -> None:
-        """Rule 1 for a *distributed* round: float64[d], the noised mean gradient, for the campaign's update rule."""
+        """Rule 1 for a *distributed* round. gradient: float64[d], noised mean, for the campaign's update rule."""
         parameters, optimiser = update(self._rule, self._current.parameters, self._current.optimiser, gradient)
         self._write_pending(attempt, ModelState(self._current.round + 1, parameters, optimiser, bytes(SALT_BYTES)))
 

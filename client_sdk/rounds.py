@@ -1,10 +1,10 @@
 """The rounds of a campaign, one after the other, with a model kept in step.
 
 Rules:
-1. Before the loop body the model is what the consortium agreed on; after the round it is what came of it. In the body
-   it is an ordinary torch module, without hooks: evaluate or save it there.
-2. Nothing is joined before the model was tried once (`training.rehearse`): the first round of a loop is joined inside
-   `contribute`, later ones before the body, so that waiting and evaluating overlap.
+1. Before the loop body the model is what the consortium agreed on; after the round it is what came of it. In the
+   body it is an ordinary torch module, without hooks: evaluate or save it there.
+2. Nothing is joined before the model was tried once (`training.rehearse`): the first round of a loop is joined
+   inside `contribute`, later ones before the body, so that waiting and evaluating overlap.
 3. A partner that joined and did not contribute uploads noise, also when the body raised an error.
 4. Shared and private parameters are overwritten together, from what is on disk.
 Joining, encryption, opening, decoding and the ledger are the agent's.
@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -192,7 +192,7 @@ class Rounds:
         return self._round
 
     def settle(self) -> None:
-        """End the round under way: noise if nothing was contributed, then wait until it is confirmed, void or closed."""
+        """End the round under way: noise if nothing was contributed, then wait for its outcome."""
         current, self._round = self._round, None
         if current is None:
             return
@@ -210,9 +210,7 @@ class Rounds:
             self.upload_noise(current)
 
     def train(self, current: Round, records: Records, loss_fn: LossFunction) -> None:
-        training = Training(
-            self._model, self._split, loss_fn, records, self._pace.block, self._pace.threads, self._pace.home_rate
-        )
+        training = self._training(records, loss_fn)
         attempt = current.attempt
         if not self._rehearsed:
             rehearse(training, self.campaign, attempt.plan, attempt.mechanism)
@@ -229,7 +227,7 @@ class Rounds:
             empty = np.zeros((0, mechanism.dimension), dtype=np.float32)
             made = statistics_contribution(empty, mechanism, self.streams(joined))
         else:
-            made = self._make(self._without_records(), joined)
+            made = self._make(self._training(Records(None), None), joined)
         current.upload(Contribution(made.values))
 
     def streams(self, joined: JoinedAttempt) -> Streams:
@@ -257,19 +255,9 @@ class Rounds:
             self.streams(joined),
         )
 
-    def _without_records(self) -> Training:
-        def no_loss(model: nn.Module, batch: object) -> NoReturn:
-            raise WrongState("an empty batch", "a record", "report this: noise is made without records")
-
-        return Training(
-            self._model,
-            self._split,
-            no_loss,
-            Records(None),
-            self._pace.block,
-            self._pace.threads,
-            self._pace.home_rate,
-        )
+    def _training(self, records: Records, loss_fn: LossFunction | None) -> Training:
+        pace = self._pace
+        return Training(self._model, self._split, loss_fn, records, pace.block, pace.threads, pace.home_rate)
 
     def _overwrite(self, state: ModelState) -> None:
         self.state = state

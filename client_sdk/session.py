@@ -5,8 +5,8 @@
         for rnd in consortium.rounds(model):
             rnd.contribute(train_set, loss_fn)
 
-Leaving the `with` block ends the round under way: quietly (`break`) the round is seen through; by an error, noise is
-uploaded for a round that was joined, and nobody waits; by Ctrl-C nothing is sent, and the next start goes on.
+Leaving the `with` block ends the round under way: quietly (`break`) the round is seen through; by an error, noise
+is uploaded for a round that was joined, and nobody waits; by Ctrl-C nothing is sent, and the next start goes on.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Consortium:
         passphrase: Passphrase | None = None,
         progress: Progress | None = None,
     ) -> Consortium:
-        """config: partner.toml; by default $CHORALE_PARTNER_CONFIG (set by `chorale-partner run`), then ./partner.toml.
+        """config: default $CHORALE_PARTNER_CONFIG (set by `chorale-partner run`), then ./partner.toml.
 
         Raises ConfigurationError, FolderInUse, KeystoreLocked.
         """
@@ -73,13 +73,13 @@ class Consortium:
         threads: int = 1,
         home_rate: float = DEFAULT_HOME_RATE,
     ) -> Rounds:
-        """The rounds of a campaign, from wherever this partner stands; `model` is overwritten from the disk at once.
+        """The rounds of a campaign, from wherever this partner stands; `model` is overwritten from disk at once.
 
         model: any torch module that Opacus can clip. shared: which parameters are the consortium's (a test of the
-        name, a prefix, several); None: all trainable ones. until: stop once this round is confirmed; None: go on for
-        as long as there are rounds. campaign: name or digest; None: the one there is. block: records in a padded
-        block, a multiple of 16. threads: torch's. home_rate: learning rate of steps at home (*local* rounds), a
-        public constant.
+        name, a prefix, several); None: all trainable ones. until: stop once this round is confirmed; None: go on
+        for as long as there are rounds. campaign: name or digest; None: the one there is. block: records in a
+        padded block, a multiple of 16. threads: torch's. home_rate: learning rate of steps at home (*local*
+        rounds), a public constant.
         """
         if self._rounds is not None:
             self._rounds.settle()

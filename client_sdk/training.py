@@ -76,11 +76,14 @@ class Contribution:
 
 @dataclass(frozen=True)
 class Training:
-    """A partner's model and how to train it. home_rate: learning rate of steps at home, a public constant."""
+    """A partner's model and how to train it.
+
+    loss_fn: None only without records. home_rate: learning rate of steps at home, a public constant.
+    """
 
     model: nn.Module
     split: ParameterSplit
-    loss_fn: LossFunction
+    loss_fn: LossFunction | None
     records: Records
     block: int = BLOCK
     threads: int = 1
@@ -92,6 +95,8 @@ class Training:
         return sum(found[name].numel() for name in self.split.private)
 
     def hooked(self, seed: int) -> AbstractContextManager[PerRecord]:
+        if self.loss_fn is None:
+            raise WrongState("a loss function for records", "none", "pass loss_fn(model, batch)")
         return hooked(self.model, self.split, self.loss_fn, seed, self.block, self.threads)
 
     def gradients(self, members: NDArray[np.int64], streams: Streams) -> Iterator[RecordGradients]:
