@@ -1,0 +1,170 @@
+"""Who sent this request: the five chorale-* headers, checked before a byte of the body is read (docs/http.md).
+
+Rules, in this order:
+1. The identity is enrolled, or is the operator; the time is within MAX_SKEW_SECONDS of ours; the Ed25519 signature
+   is over method, target as sent, identity, time, nonce and the body's digest.
+2. The nonce is new: it is written down, and refused for as long as its request would pass for fresh.
+3. The body's digest is that of the header: small bodies are read whole, bulk is hashed as it streams (`bulk`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+from sqlalchemy import select
+from starlette.concurrency import run_in_threadpool
+
+from aggregator.rounds.enrolment import keys_of
+from aggregator.storage.service import Service
+from aggregator.storage.tables import NonceRow
+from privacy.errors import (
+    ClockSkew,
+    DigestMismatch,
+    MalformedMessage,
+    NotAllowed,
+    NotAuthenticated,
+    ReplayedRequest,
+    TooLarge,
+)
+from privacy.protocol.http_contract import MAX_SKEW_SECONDS, NONCE_BYTES, RequestClaims, request_text
+from privacy.protocol.identifiers import OPERATOR
+from privacy.protocol.signing import verify_request
+
+_NONCE = re.compile(f"[0-9a-f]{{{2 * NONCE_BYTES}}}")
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+def service_of(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+TheService = Annotated[Service, Depends(service_of)]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """An authentic request: by whom, and over which body."""
+
+    identity: str
+    body_digest: str
+
+    @property
+    def is_operator(self) -> bool:
+        return self.identity == OPERATOR
+
+
+@dataclass(frozen=True)
+class SignedBody:
+    """An authentic request with its whole body."""
+
+    caller: Caller
+    raw: bytes
+
+
+async def authenticate(request: Request, service: TheService) -> Caller:
+    """Rules 1 and 2."""
+    claims = RequestClaims.read(request.headers)
+    if not _NONCE.fullmatch(claims.nonce) or not _DIGEST.fullmatch(claims.body_digest):
+        raise NotAuthenticated(
+            f"a nonce of {NONCE_BYTES} bytes and a SHA-256, in lowercase hex", "something else", "sign the request"
+        )
+    await run_in_threadpool(_check, service, claims, request.method, _target(request))
+    return Caller(claims.identity, claims.body_digest)
+
+
+Authentic = Annotated[Caller, Depends(authenticate)]
+
+
+async def operator_only(caller: Authentic) -> Caller:
+    if not caller.is_operator:
+        raise NotAllowed("the operator", caller.identity, "have the operator do this")
+    return caller
+
+
+async def partner_only(caller: Authentic) -> Caller:
+    if caller.is_operator:
+        raise NotAllowed("a partner", "the operator", "have a partner do this")
+    return caller
+
+
+Operator = Annotated[Caller, Depends(operator_only)]
+Partner = Annotated[Caller, Depends(partner_only)]
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises TooLarge before more than `limit` bytes are held."""
+    declared = request.headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > limit:
+        raise TooLarge(f"a body of at most {limit} bytes", declared, "send a smaller one")
+    held = bytearray()
+    async for piece in request.stream():
+        held += piece
+        if len(held) > limit:
+            raise TooLarge(f"a body of at most {limit} bytes", "more", "send a smaller one")
+    return bytes(held)
+
+
+async def authentic_body(request: Request, caller: Caller, limit: int) -> bytes:
+    """Rule 3 for a body that is read whole."""
+    raw = await read_body(request, limit)
+    came = hashlib.sha256(raw).hexdigest()
+    if came != caller.body_digest:
+        raise DigestMismatch(f"a body of digest {caller.body_digest}", came, "send the body that was signed")
+    return raw
+
+
+async def operator_body(request: Request, caller: Operator, service: TheService) -> SignedBody:
+    return SignedBody(caller, await authentic_body(request, caller, service.settings.message_bytes))
+
+
+async def partner_body(request: Request, caller: Partner, service: TheService) -> SignedBody:
+    return SignedBody(caller, await authentic_body(request, caller, service.settings.message_bytes))
+
+
+OperatorBody = Annotated[SignedBody, Depends(operator_body)]
+PartnerBody = Annotated[SignedBody, Depends(partner_body)]
+
+
+def content_length(request: Request, limit: int) -> int:
+    """The length that a bulk request must declare."""
+    declared = request.headers.get("content-length", "")
+    if not declared.isdecimal() or len(declared) > 15:
+        raise MalformedMessage("a content-length header", declared[:40] or "none", "declare the body's length")
+    if int(declared) > limit:
+        raise TooLarge(f"a body of at most {limit} bytes", declared, "send what was announced, no more")
+    return int(declared)
+
+
+def _target(request: Request) -> str:
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    query: bytes = request.scope["query_string"]
+    return (raw + b"?" + query if query else raw).decode("latin-1")
+
+
+def _check(service: Service, claims: RequestClaims, method: str, target: str) -> None:
+    keys = keys_of(service, claims.identity)
+    if keys is None:
+        raise NotAuthenticated("an enrolled partner, or the operator", "a stranger", "enrol with an invitation first")
+    text = request_text(method, target, claims.identity, claims.time, claims.nonce, claims.body_digest)
+    verify_request(text, claims.signature, keys)
+    now = service.clock.now()
+    if abs(now - claims.time) > MAX_SKEW_SECONDS:
+        raise ClockSkew(
+            f"a request signed within {MAX_SKEW_SECONDS} s of the service's clock, {int(now)}",
+            str(claims.time),
+            "set this machine's clock",
+        )
+    with service.database.write() as session:
+        seen = session.scalars(
+            select(NonceRow).where(NonceRow.identity == claims.identity, NonceRow.nonce == claims.nonce)
+        ).first()
+        if seen is not None:
+            raise ReplayedRequest("a nonce that is new", "one seen before", "sign each request anew")
+        session.add(
+            NonceRow(identity=claims.identity, nonce=claims.nonce, expires=now + 2 * MAX_SKEW_SECONDS)
+        )

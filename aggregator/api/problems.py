@@ -1,0 +1,94 @@
+"""Errors as RFC 9457 problems: whatever goes wrong, the answer says what was expected, what came, and what to do.
+
+Rules:
+1. Nothing that a client sends makes a 500; what is not understood is a 422, what is nowhere is a 404.
+2. What was not foreseen is logged with its trace, and answered without one.
+3. A full disk is 507, wherever it shows: nothing was taken, and the same request may be sent again later.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from sqlalchemy.exc import OperationalError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+
+from privacy.errors import ChoraleError, MalformedMessage, NotFound, ServiceUnavailable, StorageFull
+from privacy.protocol.http_contract import PROBLEM_TYPE
+from privacy.protocol.problems import problem_of
+
+_log = structlog.get_logger("chorale.problems")
+
+
+def problem(error: Exception, status: int | None = None) -> JSONResponse:
+    """The answer to an error; `status` where HTTP knows a better one than the error's kind."""
+    document = problem_of(error)
+    if status is not None:
+        document["status"] = status
+    return JSONResponse(document, status_code=document["status"], media_type=PROBLEM_TYPE)
+
+
+async def _chorale_error(request: Request, error: Exception) -> JSONResponse:
+    del request
+    if isinstance(error, ChoraleError) and error.status >= 500:
+        _log.error("failed", code=error.code, detail=str(error))
+    return problem(error)
+
+
+async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
+    del request
+    assert isinstance(error, RequestValidationError)
+    first: dict[str, Any] = error.errors()[0] if error.errors() else {"loc": (), "msg": "malformed"}
+    where = ".".join(str(part) for part in first["loc"])
+    return problem(
+        MalformedMessage("a request as docs/openapi.json has it", f"{where}: {first['msg']}", "correct the request")
+    )
+
+
+async def _http_error(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)
+    came = f"{request.method} {request.url.path}"[:300]
+    if error.status_code in (404, 405):
+        return problem(NotFound("a route of docs/http.md", came, "check method and path"), error.status_code)
+    return problem(MalformedMessage("a well-formed HTTP request", came, "correct the request"), error.status_code)
+
+
+async def _disk_error(request: Request, error: Exception) -> JSONResponse:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    full = full or (isinstance(error, OperationalError) and "disk is full" in str(error.orig))
+    if full:
+        _log.error("disk-full")
+        return problem(
+            StorageFull("room on the service's disk", "a full disk", "nothing was taken: send it again later")
+        )
+    if isinstance(error, OperationalError) and "locked" in str(error.orig):
+        return problem(
+            ServiceUnavailable("a database that is free", "one that stayed locked", "send the request again")
+        )
+    return await _unforeseen(request, error)
+
+
+async def _gone(request: Request, error: Exception) -> JSONResponse:
+    del request, error
+    return problem(MalformedMessage("the whole body", "a connection that ended before it", "send it again"), 400)
+
+
+async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
+    _log.error("unforeseen", method=request.method, path=request.url.path, exc_info=error)
+    return problem(error)
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(ChoraleError, _chorale_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(OSError, _disk_error)
+    app.add_exception_handler(OperationalError, _disk_error)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _unforeseen)

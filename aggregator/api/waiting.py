@@ -1,0 +1,43 @@
+"""Long polling: an answer as soon as there is news, or unchanged when the time is up (docs/http.md).
+
+Reads happen in worker threads; while a caller waits it holds no thread and no database connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+from fastapi import Query
+from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
+
+from aggregator.storage.notifier import RECHECK_SECONDS
+from aggregator.storage.service import Service
+
+Answer = TypeVar("Answer")
+Wait = Annotated[float, Query(ge=0, le=60, description="Seconds to wait for something newer.")]
+
+
+async def until_news(
+    service: Service,
+    topic: str,
+    seconds: float,
+    read: Callable[[Session], tuple[Answer, bool]],
+) -> Answer:
+    """`read` gives the answer and whether it is news; the last answer is given when the time is up."""
+
+    def once() -> tuple[Answer, bool]:
+        with service.database.read() as session:
+            return read(session)
+
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while True:
+        ticket = service.notifier.ticket(topic)
+        answer, news = await run_in_threadpool(once)
+        left = end - loop.time()
+        if news or left <= 0:
+            return answer
+        await service.notifier.wait(topic, ticket, min(left, RECHECK_SECONDS))

@@ -1,0 +1,62 @@
+"""From rows to the round document, which everyone waits on (docs/http.md).
+
+It shows what is public within the consortium: no boxes, no shards. It decides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from aggregator.rounds.confirmation import confirmations_of, voids_of
+from aggregator.rounds.join import joins_of
+from aggregator.rounds.opening import openings_of
+from aggregator.rounds.records import state_of
+from aggregator.storage.tables import AttemptRow, RefusalRow, StageRow, UploadRow
+from privacy.protocol.round_state import RoundState
+
+_ORDER = tuple(RoundState)
+
+
+def round_document(session: Session, attempt: AttemptRow, now: float) -> dict[str, Any]:
+    """JSON values; signed messages in it are those that came, re-parsed."""
+    digest = attempt.round
+    uploads = session.scalars(select(UploadRow).where(UploadRow.round == digest).order_by(UploadRow.partner)).all()
+    refusals = session.scalars(select(RefusalRow).where(RefusalRow.round == digest).order_by(RefusalRow.partner))
+    receipts = [row.partner for row in uploads if row.receipt is not None]
+    return {
+        "round": digest,
+        "version": attempt.version,
+        "state": attempt.state,
+        "number": attempt.number,
+        "attempt": attempt.attempt,
+        "plan": json.loads(attempt.plan),
+        "joined": [row.partner for row in joins_of(session, digest)],
+        "cohort": attempt.cohort_digest,
+        "manifests": [row.partner for row in uploads],
+        "uploaded": receipts,
+        "seal": json.loads(attempt.seal) if attempt.seal else None,
+        "openings": [row.partner for row in openings_of(session, digest)],
+        "confirmations": {row.partner: row.state for row in confirmations_of(session, digest)},
+        "refusals": [json.loads(row.message) for row in refusals],
+        "voids": [row.partner for row in voids_of(session, digest)],
+        "close": json.loads(attempt.close) if attempt.close else None,
+        "receipts": receipts,
+        "seconds": _seconds(session, attempt, now),
+    }
+
+
+def _seconds(session: Session, attempt: AttemptRow, now: float) -> dict[str, float]:
+    """Seconds spent in each state but the last one of an attempt that has ended."""
+    stages = session.scalars(select(StageRow).where(StageRow.round == attempt.round)).all()
+    ordered = sorted(stages, key=lambda stage: (stage.entered, _ORDER.index(RoundState(stage.state))))
+    spent: dict[str, float] = {}
+    for stage, following in pairwise(ordered):
+        spent[stage.state] = round(following.entered - stage.entered, 3)
+    if ordered and not state_of(attempt).ended:
+        spent[ordered[-1].state] = round(max(0.0, now - ordered[-1].entered), 3)
+    return spent

@@ -1,0 +1,96 @@
+"""What the service is configured with: defaults, its folder's `chorale-server.toml`, then `CHORALE_` variables.
+
+Rules:
+1. Everything the service keeps lies in one folder: settings, online key, operator's public keys, database, blobs.
+2. Sizes that the wire is checked against are here, and nowhere else as numbers.
+The operator's private key is no setting: the service never reads it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from privacy.errors import ConfigurationError
+from privacy.he.parameters import POLYNOMIAL_BYTES
+from privacy.protocol.canonical import MAX_MESSAGE_BYTES
+
+SETTINGS_FILE = "chorale-server.toml"
+DEFAULT_SHARD_BYTES = 8 << 20
+
+
+class Settings(BaseSettings):
+    """folder: absolute. Sizes in bytes, durations in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="CHORALE_", frozen=True, extra="forbid")
+
+    folder: Path
+    database_url: str = ""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8470
+    public_url: str = ""
+    shard_bytes: Annotated[int, Field(ge=POLYNOMIAL_BYTES, le=256 << 20)] = DEFAULT_SHARD_BYTES
+    max_shards: Annotated[int, Field(ge=1, le=1 << 20)] = 65536
+    message_bytes: Annotated[int, Field(ge=1 << 16, le=MAX_MESSAGE_BYTES)] = MAX_MESSAGE_BYTES
+    sum_workers: Annotated[int, Field(ge=1, le=256)] = os.cpu_count() or 1
+    session_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 12 * 3600
+    officer_link_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
+
+    @field_validator("folder")
+    @classmethod
+    def _absolute(cls, folder: Path) -> Path:
+        return folder.expanduser().resolve()
+
+    @field_validator("shard_bytes")
+    @classmethod
+    def _whole_polynomials(cls, size: int) -> int:
+        if size % POLYNOMIAL_BYTES:
+            raise ValueError(f"a multiple of {POLYNOMIAL_BYTES} bytes, one polynomial")
+        return size
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @classmethod
+    def load(cls, folder: Path) -> Settings:
+        """The settings of a server folder. Raises ConfigurationError with the field that is wrong."""
+
+        class OfFolder(Settings):
+            model_config = SettingsConfigDict(toml_file=folder / SETTINGS_FILE)
+
+        try:
+            loaded = OfFolder(folder=folder)
+        except (ValidationError, ValueError) as error:
+            raise ConfigurationError(
+                f"usable settings in {folder / SETTINGS_FILE} and the CHORALE_ variables",
+                "; ".join(str(error).splitlines()[1:3]) or str(error),
+                "correct the setting and start again",
+            ) from error
+        return Settings.model_construct(**dict(loaded))
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL; SQLite in the folder unless set."""
+        return self.database_url or f"sqlite:///{self.folder / 'chorale.db'}"
+
+    @property
+    def blobs(self) -> Path:
+        return self.folder / "blobs"
+
+    @property
+    def url(self) -> str:
+        """Where people and partners reach the service."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")

@@ -1,0 +1,56 @@
+"""News within this process: who waits on a topic wakes as soon as a transaction that touched it is committed.
+
+Rules:
+1. A waiter takes the topic's ticket, then reads the database, then waits: nothing that happens in between is lost.
+2. `publish` may be called from any thread.
+What another process commits is not heard here: whoever waits reads again at least every RECHECK_SECONDS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+
+RECHECK_SECONDS = 1.0
+
+
+class Notifier:
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tickets: dict[str, int] = defaultdict(int)
+        self._waiters: dict[str, set[asyncio.Future[None]]] = {}
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Where waiters live; before this, publishing only counts."""
+        self._loop = loop
+
+    def publish(self, topic: str) -> None:
+        self._tickets[topic] += 1
+        loop = self._loop
+        if loop is not None and not loop.is_closed():
+            loop.call_soon_threadsafe(self._wake, topic)
+
+    def ticket(self, topic: str) -> int:
+        return self._tickets.get(topic, 0)
+
+    async def wait(self, topic: str, ticket: int, timeout: float) -> None:
+        """Return when the topic was published since `ticket` was taken, or after `timeout` seconds."""
+        if self.ticket(topic) != ticket or timeout <= 0:
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiters = self._waiters.setdefault(topic, set())
+        waiters.add(future)
+        try:
+            # Published between the check above and here: the wake call is still queued and finds the future.
+            await asyncio.wait_for(future, timeout)
+        except TimeoutError:
+            return
+        finally:
+            waiters.discard(future)
+            if not waiters:
+                self._waiters.pop(topic, None)
+
+    def _wake(self, topic: str) -> None:
+        for future in self._waiters.get(topic, ()):
+            if not future.done():
+                future.set_result(None)

@@ -1,0 +1,51 @@
+"""What one process of the service holds, and passes to whatever works for it.
+
+Rules:
+1. Everything that has an effect is here and typed: database, blobs, keys, clock, entropy, news. Nothing is global.
+2. Stored messages were verified when they came; `stored` reads them again without verifying, and remembers a few.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from aggregator.settings import Settings
+from aggregator.storage.blobs import BlobStore
+from aggregator.storage.database import Database
+from aggregator.storage.folder import ServiceKeys
+from aggregator.storage.notifier import Notifier
+from privacy.clock import Clock
+from privacy.protocol.messages import BodyT, Signed, signed_model
+from privacy.protocol.signing import Verifier
+from privacy.randomness import RandomSource
+
+
+@dataclass(frozen=True)
+class Service:
+    """Shared by requests and the lifecycle; found by pages and routes at `app.state.service`."""
+
+    settings: Settings
+    database: Database
+    blobs: BlobStore
+    keys: ServiceKeys
+    clock: Clock
+    source: RandomSource
+    notifier: Notifier
+    verifier: Verifier = field(default_factory=Verifier)
+
+    def now(self) -> int:
+        """Whole seconds since 1970 UTC."""
+        return int(self.clock.now())
+
+
+def stored(body: type[BodyT], raw: bytes) -> Signed[BodyT]:
+    """A message from the database."""
+    signed: Signed[BodyT] = _stored(body, raw)
+    return signed
+
+
+@lru_cache(maxsize=256)
+def _stored(body: Any, raw: bytes) -> Any:
+    return signed_model(body).model_validate_json(raw)

@@ -1,0 +1,265 @@
+"""The tables. Rows hold messages as the canonical bytes that came, and columns for what is looked up.
+
+Rules:
+1. A message's bytes are never rewritten; columns beside them repeat what they say.
+2. `attempts.version` grows with every change that the round document shows.
+3. `ledger_entries` is append-only: the migration's triggers refuse UPDATE and DELETE.
+4. Tokens are stored as their SHA-256.
+Times are seconds since 1970 UTC.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, MetaData, String, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+DIGEST = String(64)
+NAME = String(64)
+
+
+class Table(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {int: BigInteger, bytes: LargeBinary}  # noqa: RUF012 - SQLAlchemy reads a plain dict
+
+
+class NonceRow(Table):
+    __tablename__ = "nonces"
+    identity: Mapped[str] = mapped_column(NAME, primary_key=True)
+    nonce: Mapped[str] = mapped_column(String(32), primary_key=True)
+    expires: Mapped[float] = mapped_column(index=True)
+
+
+class InvitationRow(Table):
+    __tablename__ = "invitations"
+    token_digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    partner: Mapped[str] = mapped_column(NAME)
+    expires: Mapped[float]
+    used_at: Mapped[float | None]
+
+
+class EnrolmentRow(Table):
+    __tablename__ = "enrolments"
+    partner: Mapped[str] = mapped_column(NAME, primary_key=True)
+    digest: Mapped[str] = mapped_column(DIGEST)
+    message: Mapped[bytes]
+    signing_keys: Mapped[bytes]
+    state: Mapped[str] = mapped_column(String(16))
+
+
+class CharterRow(Table):
+    __tablename__ = "charters"
+    digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    sequence: Mapped[int] = mapped_column(unique=True)
+    message: Mapped[bytes]
+    in_force: Mapped[bool]
+
+
+class AcceptanceRow(Table):
+    __tablename__ = "acceptances"
+    charter: Mapped[str] = mapped_column(ForeignKey("charters.digest"), primary_key=True)
+    partner: Mapped[str] = mapped_column(NAME, primary_key=True)
+    message: Mapped[bytes]
+
+
+class CampaignRow(Table):
+    __tablename__ = "campaigns"
+    digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    sequence: Mapped[int] = mapped_column(unique=True)
+    charter: Mapped[str] = mapped_column(ForeignKey("charters.digest"))
+    message: Mapped[bytes]
+    in_force: Mapped[bool]
+
+
+class StateBoxRow(Table):
+    __tablename__ = "state_boxes"
+    campaign: Mapped[str] = mapped_column(ForeignKey("campaigns.digest"), primary_key=True)
+    state: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    sender: Mapped[str] = mapped_column(NAME, primary_key=True)
+    receiver: Mapped[str] = mapped_column(NAME, primary_key=True)
+    digest: Mapped[str] = mapped_column(DIGEST)
+    message: Mapped[bytes]
+
+
+class StateRequestRow(Table):
+    __tablename__ = "state_requests"
+    campaign: Mapped[str] = mapped_column(ForeignKey("campaigns.digest"), primary_key=True)
+    state: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    partner: Mapped[str] = mapped_column(NAME, primary_key=True)
+    message: Mapped[bytes]
+
+
+class LeaseRow(Table):
+    __tablename__ = "conductor_leases"
+    campaign: Mapped[str] = mapped_column(ForeignKey("campaigns.digest"), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(80))
+    until: Mapped[float]
+
+
+class AttemptRow(Table):
+    __tablename__ = "attempts"
+    __table_args__ = (
+        UniqueConstraint("campaign", "sequence", name="uq_attempts_sequence"),
+        UniqueConstraint("campaign", "number", "attempt", name="uq_attempts_number"),
+        Index("ix_attempts_state", "state"),
+    )
+    round: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    campaign: Mapped[str] = mapped_column(ForeignKey("campaigns.digest"))
+    charter: Mapped[str] = mapped_column(ForeignKey("charters.digest"))
+    sequence: Mapped[int]
+    number: Mapped[int]
+    attempt: Mapped[int]
+    state: Mapped[str] = mapped_column(String(16))
+    version: Mapped[int]
+    shard_bytes: Mapped[int]
+    plan: Mapped[bytes]
+    join_deadline: Mapped[int]
+    upload_deadline: Mapped[int]
+    open_deadline: Mapped[int]
+    cohort_digest: Mapped[str | None] = mapped_column(DIGEST)
+    cohort: Mapped[bytes | None]
+    seal_digest: Mapped[str | None] = mapped_column(DIGEST)
+    seal: Mapped[bytes | None]
+    sum_digests: Mapped[bytes | None]
+    confirmed_state: Mapped[str | None] = mapped_column(DIGEST)
+    close: Mapped[bytes | None]
+    abort: Mapped[bytes | None]
+    uploads_kept: Mapped[bool]
+    sums_kept: Mapped[bool]
+
+
+class StageRow(Table):
+    """When an attempt entered a state."""
+
+    __tablename__ = "stages"
+    round: Mapped[str] = mapped_column(ForeignKey("attempts.round"), primary_key=True)
+    state: Mapped[str] = mapped_column(String(16), primary_key=True)
+    entered: Mapped[float]
+
+
+class JoinRow(Table):
+    __tablename__ = "joins"
+    round: Mapped[str] = mapped_column(ForeignKey("attempts.round"), primary_key=True)
+    partner: Mapped[str] = mapped_column(NAME, primary_key=True)
+    digest: Mapped[str] = mapped_column(DIGEST)
+    message: Mapped[bytes]
+
+
+class UploadRow(Table):
+    __tablename__ = "uploads"
+    round: Mapped[str] = mapped_column(ForeignKey("attempts.round"), primary_key=True)
+    partner: Mapped[str] = mapped_column(NAME, primary_key=True)
+    digest: Mapped[str] = mapped_column(DIGEST)
+    manifest: Mapped[bytes]
+    words: Mapped[int]
+    shard_digests: Mapped[bytes]
+    receipt: Mapped[bytes | None]
+    in_seal: Mapped[bool]
+
+
+class ShardRow(Table):
+    """A shard that arrived whole, was checked and lies on disk."""
+
+    __tablename__ = "shards"
+    round: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    partner: Mapped[str] = mapped_column(NAME, primary_key=True)
+    index: Mapped[int] = mapped_column(primary_key=True)
+
+
+class OpeningRow(Table):
+    __tablename__ = "openings"
+    round: Mapped[str] = mapped_column(ForeignKey("attempts.round"), primary_key=True)
+    partner: Mapped[str] = mapped_column(NAME, primary_key=True)
+    digest: Mapped[str] = mapped_column(DIGEST)
+    message: Mapped[bytes]
+
+
+class RefusalRow(Table):
+    __tablename__ = "refusals"
+    round: Mapped[str] = mapped_column(ForeignKey("attempts.round"), primary_key=True)
+    partner: Mapped[str] = mapped_column(NAME, primary_key=True)
+    digest: Mapped[str] = mapped_column(DIGEST)
+    message: Mapped[bytes]
+
+
+class ConfirmationRow(Table):
+    __tablename__ = "confirmations"
+    round: Mapped[str] = mapped_column(ForeignKey("attempts.round"), primary_key=True)
+    partner: Mapped[str] = mapped_column(NAME, primary_key=True)
+    digest: Mapped[str] = mapped_column(DIGEST)
+    state: Mapped[str] = mapped_column(DIGEST)
+    complete: Mapped[bool]
+    message: Mapped[bytes]
+
+
+class VoidRow(Table):
+    __tablename__ = "voids"
+    round: Mapped[str] = mapped_column(ForeignKey("attempts.round"), primary_key=True)
+    partner: Mapped[str] = mapped_column(NAME, primary_key=True)
+    digest: Mapped[str] = mapped_column(DIGEST)
+    message: Mapped[bytes]
+
+
+class HoldingRow(Table):
+    """What the ledger says an attempt stands at in a participant's budget; written with each entry."""
+
+    __tablename__ = "holdings"
+    participant: Mapped[str] = mapped_column(NAME, primary_key=True)
+    round: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    charter: Mapped[str] = mapped_column(ForeignKey("charters.digest"))
+    number: Mapped[int]
+    attempt: Mapped[int]
+    event: Mapped[bytes]
+    row: Mapped[str] = mapped_column(NAME)
+    state: Mapped[str] = mapped_column(String(16))
+    __table_args__ = (Index("ix_holdings_charter", "charter", "participant"),)
+
+
+class LedgerHeadRow(Table):
+    """One row: the chain's count and head, locked by whoever appends."""
+
+    __tablename__ = "ledger_heads"
+    chain: Mapped[str] = mapped_column(NAME, primary_key=True)
+    count: Mapped[int]
+    head: Mapped[str] = mapped_column(DIGEST)
+
+
+class LedgerEntryRow(Table):
+    __tablename__ = "ledger_entries"
+    __table_args__ = (Index("ix_ledger_entries_totals", "participant", "row", "index"),)
+    index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    digest: Mapped[str] = mapped_column(DIGEST)
+    at: Mapped[int]
+    charter: Mapped[str] = mapped_column(DIGEST)
+    kind: Mapped[str] = mapped_column(String(16))
+    participant: Mapped[str | None] = mapped_column(NAME)
+    round: Mapped[str | None] = mapped_column(DIGEST)
+    row: Mapped[str | None] = mapped_column(NAME)
+    charged: Mapped[int | None]
+    reserved: Mapped[int | None]
+    entry: Mapped[bytes]
+
+
+class OfficerLinkRow(Table):
+    __tablename__ = "officer_links"
+    token_digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    officer: Mapped[str] = mapped_column(String(80))
+    scope: Mapped[str] = mapped_column(NAME)
+    expires: Mapped[float]
+    used_at: Mapped[float | None]
+
+
+class OfficerSessionRow(Table):
+    __tablename__ = "officer_sessions"
+    token_digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    officer: Mapped[str] = mapped_column(String(80))
+    scope: Mapped[str] = mapped_column(NAME)
+    created: Mapped[float]
+    expires: Mapped[float]
+    revoked_at: Mapped[float | None]
