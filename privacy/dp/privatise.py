@@ -15,6 +15,7 @@ Accounting is elsewhere; so is sampling the batch (sampling.py).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -254,5 +255,5 @@ def _rows(tensors: Gradients) -> list[NDArray[np.float32]]:
     for tensor in tensors:
         if tensor.dtype != np.float32:
             raise ValueError(f"gradients are float32, not {tensor.dtype}")
-        flat.append(np.ascontiguousarray(tensor).reshape(tensor.shape[0], -1))
+        flat.append(np.ascontiguousarray(tensor).reshape(tensor.shape[0], math.prod(tensor.shape[1:])))
     return flat
