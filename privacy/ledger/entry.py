@@ -5,12 +5,14 @@ Rules:
    "chorale/1 ledger entry" || 0x00 || canonical JSON.
 2. `charged` and `reserved` are the running totals of that participant's row *after* this entry, so a wrong
    number is visible without replaying from the start, and replaying checks it.
-3. Epsilons are not stored: they follow from the counts, and a better accountant may state them tighter.
+3. Rows belong to a charter: the same name under another charter is another row. A recovered charge that no row
+   of the table covers names `NO_ROW`.
+4. Epsilons are not stored: they follow from the counts, and a better accountant may state them tighter.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
@@ -21,6 +23,9 @@ from privacy.protocol.messages import Count, Positive, UnixSeconds
 
 EntryKind = Literal["reserve", "charge", "lapse", "recovered", "action"]
 
+NO_ROW: Final = ""
+"""No row of a charter's table can bear this name."""
+
 
 class BudgetChange(Model):
     """The part of an entry that touches a budget."""
@@ -29,7 +34,7 @@ class BudgetChange(Model):
     round: Positive
     attempt: Positive
     event: PrivacyEvent
-    row: str
+    row: Annotated[str, Field(max_length=64)]
     charged: Count
     reserved: Count
 
@@ -50,4 +55,9 @@ class LedgerEntry(Model):
 
     @property
     def digest(self) -> str:
-        return digest(b"chorale/1 ledger entry\x00" + self.canonical_bytes)
+        return entry_digest(self.canonical_bytes)
+
+
+def entry_digest(canonical_bytes: bytes) -> str:
+    """An entry's hash, from the line that holds it (rule 1)."""
+    return digest(b"chorale/1 ledger entry\x00" + canonical_bytes)
