@@ -23,7 +23,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from privacy.errors import MalformedMessage, OpeningFailed, OutOfRange
+from privacy.errors import MalformedMessage, OpeningFailed, OutOfRange, UnsafeParameters
 from privacy.he.addition import check_words
 from privacy.he.error_sampler import ErrorSampler
 from privacy.he.lanes import LaneLayout
@@ -211,9 +211,14 @@ def open_sum(
     The parts together are int64[length]. A sum counts only when the iterator has ended: until then a later
     polynomial may still show that the key was false.
     Raises OpeningFailed, naming the polynomial, if an error exceeds the bound or a lane its range; MalformedMessage
-    if the shards are not the polynomials of `length` values; OutOfRange if a word is >= q.
+    if the shards are not the polynomials of `length` values; OutOfRange if a word is >= q; UnsafeParameters for
+    more contributors than the lanes or the parameter set allow.
     """
     DEFAULT.check_contributors(contributors)
+    if contributors > layout.n_max:
+        raise UnsafeParameters(
+            f"at most {layout.n_max} contributors in these lanes", str(contributors), "use the plan's own layout"
+        )
     bound = floor(DEFAULT.error_bound(contributors))
     expected = layout.polynomials(length)
     ring = Ring(round_digest, cohort_digest)

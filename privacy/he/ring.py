@@ -6,7 +6,7 @@ What SEAL needs to be told (version 4.3 of its containers, protocol 5.1):
 3. The polynomials of a ciphertext are multiplied together: up to 16 at once, at least 2.
 4. SEAL refuses a result whose polynomials 1.. are all zero ("transparent"). A batch of one therefore goes in as
    [0, a]; the product with a key of zeros is known and never computed.
-A Ring is for one thread: its memory files are shared by its calls. Not constant time.
+A Ring is for one thread of one process: its memory files are shared by its calls. Not constant time.
 """
 
 from __future__ import annotations
