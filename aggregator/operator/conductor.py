@@ -191,7 +191,7 @@ class Conductor:
             return True
         if self._clock.now() > document.plan.body.deadlines.open + OVERDUE_SECONDS:
             self._watcher.notice(
-                f"round {document.number}, attempt {document.attempt}: {document.state} long after the last deadline"
+                f"round {document.number}, attempt {document.attempt}: {document.state} long after its deadlines"
             )
             return True
         return False
