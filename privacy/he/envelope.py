@@ -103,7 +103,6 @@ def unmask_sum(
     M = floor((x + 2037) / 4075), E = x - 4075 M. M = 2^48 is 0 with an error below 0: there E = x - q.
     """
     limit = np.int64(bound)
-    worst = np.int64(0)
     for index in range(summed.size):
         word = products[index] + summed[index]
         word = min(word, word - _Q)
@@ -112,18 +111,9 @@ def unmask_sum(
         if message == _PLAIN:
             message = np.uint64(0)
             error -= np.int64(1)
-        worst = max(worst, abs(error))
-        out[index] = message
-    if worst <= limit:
-        return _ALL_WELL
-    for index in range(summed.size):
-        word = products[index] + summed[index]
-        word = min(word, word - _Q)
-        error = np.int64(word - _DELTA * ((word + _HALF_DELTA) // _DELTA))
-        if (word + _HALF_DELTA) // _DELTA == _PLAIN:
-            error -= np.int64(1)
         if abs(error) > limit:
             return index
+        out[index] = message
     return _ALL_WELL
 
 
