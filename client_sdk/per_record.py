@@ -16,7 +16,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,7 @@ TrainSet = Tensor | Sequence[Tensor] | Dataset[Any]
 Rows = list[NDArray[np.float32]]
 BLOCK = 64
 BLOCK_MULTIPLE = 16
+_NORM_TOLERANCE = 2.0**-10
 
 
 class Records:
@@ -198,37 +199,49 @@ def check_independence(per_record: PerRecord, records: Records, plan: MechanismP
     """Try whether a record's integers change with its place and company in a block (protocol 6.2).
 
     The first, a middle and the last record each pass alone, and among others at the first, a middle and the last
-    place, in two orders. Raises UnsupportedModel if any integer differs. Dropout is left out of it: its masks are
-    drawn for each place, which rule 4 covers.
+    place, in two orders. Raises UnsupportedModel if any integer differs, or the unclipped norm by 2^-10. Dropout is
+    left out of it: its masks are drawn for each place, which rule 4 covers.
     """
     if len(records) == 0:
         return
+    together = replace(plan, dimension=0, private_dimension=plan.dimension + plan.private_dimension)
     block = per_record.block
     company = np.arange(block, dtype=np.int64) % len(records)
     with _without_dropout(per_record):
         for record in np.unique(np.linspace(0, len(records) - 1, tried).astype(np.int64)):
-            alone = _integers(per_record, records, np.full(block, record), 0, plan)
+            alone = _trial(per_record, records, np.full(block, record), 0, together)
             for order in (company, company[::-1]):
                 for place in (0, block // 2, block - 1):
                     among = order.copy()
                     among[place] = record
-                    moved = int(np.abs(_integers(per_record, records, among, place, plan) - alone).max())
-                    if moved:
+                    found = _trial(per_record, records, among, place, together)
+                    moved = int(np.abs(found.integers - alone.integers).max())
+                    if moved or abs(found.norm - alone.norm) > _NORM_TOLERANCE * alone.norm:
                         raise UnsupportedModel(
                             "a record's integers that do not depend on its place or company in a block",
-                            f"record {int(record)} at place {place} differs by up to {moved} fine units",
+                            f"record {int(record)} at place {place} differs by up to {moved} fine units, and its"
+                            f" gradient's norm is {found.norm:.6g} instead of {alone.norm:.6g}",
                             "remove what mixes records in model and loss_fn; on a GPU, switch TF32 off",
                         )
 
 
-def _integers(
+@dataclass(frozen=True)
+class _Trial:
+    """integers: int64[d], clipped. norm: before clipping, which hides what only scales a gradient."""
+
+    integers: NDArray[np.int64]
+    norm: float
+
+
+def _trial(
     per_record: PerRecord, records: Records, members: NDArray[np.int64], place: int, plan: MechanismPlan
-) -> NDArray[np.int64]:
+) -> _Trial:
     found = per_record.gradients(records.gather(members), members.size)
+    rows = [tensor[place : place + 1] for tensor in (*found.shared, *found.private)]
     one = RecordSum(plan)
-    row = slice(place, place + 1)
-    one.add_records([tensor[row] for tensor in found.shared], [tensor[row] for tensor in found.private])
-    return np.concatenate([one.shared, one.private])
+    one.add_records((), rows)
+    norm = float(np.sqrt(sum(np.square(row, dtype=np.float64).sum() for row in rows)))
+    return _Trial(one.private, norm)
 
 
 @contextmanager
