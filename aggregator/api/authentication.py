@@ -149,7 +149,9 @@ def _target(request: Request) -> str:
 def _check(service: Service, claims: RequestClaims, method: str, target: str) -> None:
     keys = keys_of(service, claims.identity)
     if keys is None:
-        raise NotAuthenticated("an enrolled partner, or the operator", "a stranger", "enrol with an invitation first")
+        raise NotAuthenticated(
+            "an enrolled partner, or the operator", "a stranger", "enrol with an invitation first"
+        )
     text = request_text(method, target, claims.identity, claims.time, claims.nonce, claims.body_digest)
     verify_request(text, claims.signature, keys)
     now = service.clock.now()
@@ -165,6 +167,4 @@ def _check(service: Service, claims: RequestClaims, method: str, target: str) ->
         ).first()
         if seen is not None:
             raise ReplayedRequest("a nonce that is new", "one seen before", "sign each request anew")
-        session.add(
-            NonceRow(identity=claims.identity, nonce=claims.nonce, expires=now + 2 * MAX_SKEW_SECONDS)
-        )
+        session.add(NonceRow(identity=claims.identity, nonce=claims.nonce, expires=now + 2 * MAX_SKEW_SECONDS))

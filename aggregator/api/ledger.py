@@ -1,0 +1,96 @@
+"""Routes of the ledger and the budget, and the operator's links for officers (protocol 6.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fastapi import APIRouter, Query
+from fastapi.responses import Response, StreamingResponse
+
+from aggregator.api import models
+from aggregator.api.authentication import Authentic, OperatorBody, TheService
+from aggregator.api.routes import LINES_TYPE, answer, answers, message, read_model, takes
+from aggregator.rounds.records import charter_in_force, require_roster
+from aggregator.storage import ledger, officers
+from aggregator.storage.service import Service
+from privacy.dp.budget import HoldingState
+from privacy.protocol.identifiers import SERVER
+from privacy.protocol.messages import Checkpoint, Signed
+from privacy.protocol.signing import sign
+
+router = APIRouter()
+MAX_LINES = 1_000_000
+
+
+@router.get("/v1/ledger", responses=answers(LINES_TYPE))
+def ledger_lines(
+    service: TheService,
+    caller: Authentic,
+    after: int = Query(0, ge=0, le=1 << 50),
+    limit: int = Query(MAX_LINES, ge=1, le=MAX_LINES),
+) -> Response:
+    _require_standing(service, caller.identity, caller.is_operator)
+
+    def entries() -> Iterator[bytes]:
+        with service.database.read() as session:
+            for entry in ledger.lines(session, after, limit):
+                yield entry + b"\n"
+
+    return StreamingResponse(entries(), media_type=LINES_TYPE)
+
+
+@router.get("/v1/ledger/checkpoint", responses=answers(Signed[Checkpoint]))
+def checkpoint(service: TheService, caller: Authentic) -> Response:
+    _require_standing(service, caller.identity, caller.is_operator)
+    with service.database.read() as session:
+        charter_digest, _ = charter_in_force(session)
+        body = Checkpoint(charter=charter_digest, chain=ledger.head(session))
+    return message(sign(body, SERVER, service.keys.server).canonical_bytes)
+
+
+@router.get("/v1/budget", responses=answers(models.Budgets))
+def budget(service: TheService, caller: Authentic) -> Response:
+    shown = []
+    with service.database.read() as session:
+        charter_digest, charter = charter_in_force(session)
+        if not caller.is_operator:
+            require_roster(charter, caller.identity)
+        for participant in charter.partners if caller.is_operator else (caller.identity,):
+            held = ledger.budget(session, charter, charter_digest, participant).holdings.values()
+            rows = [
+                {
+                    "name": row.name,
+                    "charged": sum(h.row == place and h.state is HoldingState.CHARGED for h in held),
+                    "reserved": sum(h.row == place and h.state is HoldingState.RESERVED for h in held),
+                    "count": row.count,
+                }
+                for place, row in enumerate(charter.table)
+            ]
+            shown.append({"participant": participant, "rows": rows})
+    return answer({"participants": shown})
+
+
+@router.post(
+    "/v1/officer-links",
+    status_code=201,
+    responses=answers(models.OfficerLink, 201),
+    openapi_extra=takes(models.OfficerLinkRequest),
+)
+def officer_link(service: TheService, body: OperatorBody) -> Response:
+    wanted = read_model(models.OfficerLinkRequest, body.raw)
+    expires = service.now() + service.settings.officer_link_seconds
+    with service.database.write() as session:
+        charter_digest, charter = charter_in_force(session)
+        if wanted.scope != officers.CONSORTIUM:
+            require_roster(charter, wanted.scope)
+        token = officers.create_link(session, wanted.officer, wanted.scope, float(expires), service.source)
+        ledger.record_action(
+            session, charter_digest, service.now(), None, f"sign-in link for {wanted.officer}, scope {wanted.scope}"
+        )
+    return answer({"url": f"{service.settings.url}/console/sign-in?link={token}", "expires": expires}, 201)
+
+
+def _require_standing(service: Service, identity: str, is_operator: bool) -> None:
+    if not is_operator:
+        with service.database.read() as session:
+            require_roster(charter_in_force(session)[1], identity)

@@ -1,0 +1,119 @@
+"""The service, put together: settings, storage, routes, lifecycle. `serve` runs it; tests make it with `create_app`.
+
+Rules:
+1. Everything with an effect is made here and handed on in one typed `Service`, at `app.state.service`.
+2. The schema is brought up to date before the first request; sums that a crash cut off are made again.
+3. Logs are JSON lines without bodies, tokens or query strings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import multiprocessing
+from collections.abc import AsyncIterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from aggregator.api import problems
+from aggregator.api.constitution import NAME, VERSION
+from aggregator.api.openapi import ROUTERS
+from aggregator.rounds.lifecycle import Lifecycle
+from aggregator.settings import Settings
+from aggregator.storage.blobs import LocalBlobs
+from aggregator.storage.database import Database
+from aggregator.storage.folder import load_keys
+from aggregator.storage.notifier import Notifier
+from aggregator.storage.service import Service
+from privacy.clock import Clock, SystemClock
+from privacy.randomness import RandomSource, SystemRandom
+
+GRACE_SECONDS = 10
+
+
+def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Executor | None = None) -> FastAPI:
+    """The ASGI application over one server folder.
+
+    pool: where shards are added; a pool of `settings.sum_workers` spawned processes unless given.
+    """
+    notifier = Notifier()
+    database = Database(settings.database, notifier.publish)
+    service = Service(
+        settings=settings,
+        database=database,
+        blobs=LocalBlobs(settings.blobs),
+        keys=load_keys(settings.folder),
+        clock=clock,
+        source=source,
+        notifier=notifier,
+    )
+    database.migrate()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        del app
+        notifier.attach(asyncio.get_running_loop())
+        adding = pool or ProcessPoolExecutor(settings.sum_workers, multiprocessing.get_context("spawn"))
+        ticker = asyncio.create_task(Lifecycle(service, adding).run())
+        try:
+            yield
+        finally:
+            ticker.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await ticker
+            if pool is None:
+                adding.shutdown(wait=False, cancel_futures=True)
+            database.close()
+
+    app = FastAPI(title=NAME, version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.service = service
+    problems.install(app)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+def serve(settings: Settings) -> None:
+    """Serve the folder until interrupted; waits GRACE_SECONDS for requests under way."""
+    configure_logging()
+    app = create_app(settings, SystemClock(), SystemRandom())
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_keep_alive=75,
+    )
+
+
+def configure_logging() -> None:
+    """JSON lines on standard error, the libraries' too."""
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processor=structlog.processors.JSONRenderer())
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.INFO)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
