@@ -31,8 +31,8 @@ SMALLEST_DELTA = 1e-10
 IMPLEMENTATION_SHARE = 2.0**-10
 SAMPLER_ERROR = 2.0**-120
 """Statistical distance of one noise draw from the discrete Gaussian (docs/noise.md)."""
-CLAMP_ERROR = 1.5239706048321e-23
-"""P(|N(0, 1)| > 10): a coordinate whose noise passes ten sigma may be clamped to its lane."""
+CLAMP_ERROR = 1.53e-23
+"""Above P(|D| > 10 sigma), which is 1.524e-23: beyond it an upload may be clamped to its lane."""
 
 _FINEST_INTERVAL = 5e-4
 _MIXTURE_INTERVAL = 2e-3
@@ -146,19 +146,25 @@ def calibrate_noise(
     return high / 10_000
 
 
-def implementation_delta(epsilon_value: float, dimension: int, rounds: int, guarantee: Guarantee) -> float:
-    """What the sampler and, in the sum, the clamp add to delta (protocol 6.2): (1 + e^epsilon) d T error.
+def implementation_delta(
+    epsilon_value: float, dimension: int, rounds: int, guarantee: Guarantee, honest: int
+) -> float:
+    """What imperfect draws and, in the sum, clamps add to delta (protocol 6.2): (1 + e^epsilon) d T error.
 
+    In the sum each coordinate rests on `honest` draws, any of which may err. Statistical distance eta between a
+    mechanism and its ideal turns (epsilon, delta) into (epsilon, delta + (1 + e^epsilon) eta).
     dimension: coordinates of one update, probes and private part included. Above 1 nothing is proved.
     """
-    error = SAMPLER_ERROR + (CLAMP_ERROR if guarantee is Guarantee.IN_SUM else 0.0)
+    error = SAMPLER_ERROR if guarantee is Guarantee.ALONE else honest * (SAMPLER_ERROR + CLAMP_ERROR)
     exponent = epsilon_value + math.log(max(1, dimension)) + math.log(max(1, rounds)) + math.log(error)
     return math.inf if exponent > 700 else math.exp(exponent) * (1 + math.exp(-epsilon_value))
 
 
-def check_dimension(epsilon_value: float, delta: float, dimension: int, rounds: int, guarantee: Guarantee) -> None:
+def check_dimension(
+    epsilon_value: float, delta: float, dimension: int, rounds: int, guarantee: Guarantee, honest: int
+) -> None:
     """Refuse vectors too long for rule 4's share of delta at this epsilon. Raises UnsafeParameters."""
-    added = implementation_delta(epsilon_value, dimension, rounds, guarantee)
+    added = implementation_delta(epsilon_value, dimension, rounds, guarantee, honest)
     if not added <= IMPLEMENTATION_SHARE * delta:
         raise UnsafeParameters(
             f"an implementation error of at most {IMPLEMENTATION_SHARE * delta:.3g} in delta",

@@ -224,17 +224,22 @@ def test_tiny_noise_is_still_accounted_in_bounded_memory() -> None:
 
 def test_what_sampler_and_clamp_add_to_delta() -> None:
     mp.mp.dps = 40
-    clamp = mp.erfc(10 / mp.sqrt(2))
-    assert float(clamp) <= CLAMP_ERROR * (1 + 1e-9)
-    expected = (1 + mp.exp(8)) * 64_000_000 * 200 * (mp.mpf(2) ** -120 + clamp)
-    assert implementation_delta(8.0, 64_000_000, 200, IN_SUM) == pytest.approx(float(expected), rel=1e-6)
+    clamp = mp.mpf(CLAMP_ERROR)
+    assert 1 < clamp / mp.erfc(10 / mp.sqrt(2)) < 1.01
+    expected = (1 + mp.exp(8)) * 64_000_000 * 200 * 9 * (mp.mpf(2) ** -120 + clamp)
+    assert implementation_delta(8.0, 64_000_000, 200, IN_SUM, 9) == pytest.approx(float(expected), rel=1e-9)
     expected_alone = (1 + mp.exp(mp.mpf("33.8"))) * 64_000_000 * 200 * mp.mpf(2) ** -120
-    assert implementation_delta(33.8, 64_000_000, 200, ALONE) == pytest.approx(float(expected_alone), rel=1e-6)
-    check_dimension(8.0, DELTA, 64_000_000, 200, IN_SUM)
-    check_dimension(33.8, DELTA, 64_000_000, 200, ALONE)
-    assert implementation_delta(1000.0, 10, 1, ALONE) == math.inf
+    assert implementation_delta(33.8, 64_000_000, 200, ALONE, 9) == pytest.approx(float(expected_alone), rel=1e-9)
+    check_dimension(8.0, DELTA, 64_000_000, 200, IN_SUM, 9)
+    check_dimension(33.8, DELTA, 64_000_000, 200, ALONE, 9)
+    assert implementation_delta(1000.0, 10, 1, ALONE, 9) == math.inf
     with pytest.raises(UnsafeParameters):
-        check_dimension(60.0, DELTA, 64_000_000, 200, ALONE)
+        check_dimension(60.0, DELTA, 64_000_000, 200, ALONE, 9)
+
+
+def test_draws_of_60_bits_would_not_do() -> None:
+    """At 64 million parameters and epsilon 8 their error alone would pass delta = 1e-5 in 200 rounds."""
+    assert (1 + math.exp(8)) * 64_000_000 * 200 * 2.0**-60 > DELTA
 
 
 def test_the_share_set_aside_is_not_spent_on_the_gaussians() -> None:

@@ -13,6 +13,7 @@ from privacy.dp.mechanism import MechanismPlan
 from privacy.dp.planner import lane_offset, plan_lanes
 from privacy.dp.sampling import poisson_sample
 from privacy.errors import UnsafeParameters
+from privacy.he.lanes import LaneLayout
 from privacy.randomness import Keystream
 
 
@@ -43,6 +44,7 @@ def test_the_plan_proposed_is_one_the_mechanism_accepts_and_no_finer_fits(
     assert plan.bound == lanes.bound
     assert lanes.lane_offset == lane_offset(lanes.width, contributors)
     assert contributors * 2 * lanes.lane_offset < 1 << lanes.width
+    assert LaneLayout(lanes.width, contributors).offset == lanes.lane_offset, "the envelope packs the same lanes"
     assert lanes.records_to_bound == pytest.approx((plan.bound << plan.shift) / plan.fine_clip)
     if lanes.binding == "lane":
         with pytest.raises(UnsafeParameters):
