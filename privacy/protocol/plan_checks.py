@@ -9,7 +9,9 @@ Budgets (is there room left?) are the accountant's and the ledgers' matter; the 
 
 from __future__ import annotations
 
+from privacy.dp.accountant import check_dimension, epsilon
 from privacy.dp.budget import check_table
+from privacy.dp.events import Guarantee
 from privacy.dp.mechanism import PROBES, MechanismPlan
 from privacy.errors import ConfigurationError, UnsafeParameters, WeakerThanCharter
 from privacy.he.lanes import LaneLayout
@@ -76,7 +78,19 @@ def check_campaign(signed: Signed[Campaign], charter: Charter, verifier: Verifie
     campaign = verifier.verify(signed, {OPERATOR: charter.operator_keys, charter.lead: lead.signing_keys})
     if campaign.charter != charter.digest:
         raise WeakerThanCharter(f"a campaign under charter {charter.digest[:16]}", "another's", "draft it anew")
+    _check_implementation_error(campaign, charter)
     return campaign
+
+
+def _check_implementation_error(campaign: Campaign, charter: Charter) -> None:
+    """That the sampler's and the clamp's error, over all coordinates and rounds, stays within the caps' delta."""
+    noised = [row for row in charter.table if row.event.kind in ("distributed", "statistics")]
+    rows = [(row.event, row.count) for row in noised]
+    rounds = sum(row.count for row in noised)
+    for delta in sorted({entry.caps.delta for entry in charter.roster}):
+        for guarantee in Guarantee:
+            spent = epsilon(rows, delta, guarantee, charter.honest)
+            check_dimension(spent, delta, campaign.length + PROBES, rounds, guarantee, charter.honest)
 
 
 def mechanism(plan: Plan, charter: Charter, campaign: Campaign) -> MechanismPlan:
