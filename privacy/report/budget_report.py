@@ -1,0 +1,111 @@
+"""The report's form: what stands in it, for JSON and HTML alike. build.py makes it; nothing here computes.
+
+An epsilon that no number bounds (an event of kind *none*) is the string "infinite": canonical JSON has no
+infinity. Times are seconds since 1970-01-01 UTC.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from privacy.dp.events import Guarantee, PrivacyEvent
+from privacy.ledger.entry import EntryKind
+from privacy.protocol.identifiers import Digest, DisplayName, Model, PartnerId
+from privacy.protocol.messages import ChainHead, Count, Positive, UnixSeconds
+
+INFINITE: Literal["infinite"] = "infinite"
+Epsilon = Annotated[float, Field(ge=0)] | Literal["infinite"]
+GuaranteeName = Literal["alone", "in_sum"]
+Source = Literal["service", "partner"]
+"""Whose chain the report was made from."""
+
+Outcome = Literal["running", "confirmed", "void", "closed", "unknown"]
+
+
+class CurvePoint(Model):
+    """Epsilon after this many charged attempts; `planned` where they have not happened."""
+
+    charges: Count
+    epsilon: Epsilon
+    planned: bool
+
+
+class GuaranteeBudget(Model):
+    """One guarantee's figures, "as if the number of rounds had been fixed" (protocol 6.4).
+
+    epsilon: of everything charged. without_result: the part of it that charged attempts without a sum cost, the
+    difference they make. with_reserved: once every open reservation is charged. even_odds: the best chance to
+    tell, from even odds, whether one unit of privacy took part.
+    """
+
+    guarantee: GuaranteeName
+    cap: float
+    epsilon: Epsilon
+    without_result: Epsilon
+    with_reserved: Epsilon
+    even_odds: Annotated[float, Field(ge=0.5, le=1.0)]
+    curve: tuple[CurvePoint, ...]
+
+    @property
+    def kind(self) -> Guarantee:
+        return Guarantee(self.guarantee)
+
+
+class RowUse(Model):
+    """A row of the charter's table: how much of it is used."""
+
+    name: str
+    event: PrivacyEvent
+    charged: Count
+    reserved: Count
+    count: Count
+
+
+class ReportedEntry(Model):
+    """A ledger entry in short; the export has all of it."""
+
+    index: Positive
+    at: UnixSeconds
+    kind: EntryKind
+    round: Positive | None
+    attempt: Positive | None
+    row: str | None
+    event: PrivacyEvent | None
+    outcome: Outcome | None
+    reason: str
+
+
+class ParticipantBudget(Model):
+    partner: PartnerId
+    name: DisplayName
+    delta: float
+    guarantees: tuple[GuaranteeBudget, GuaranteeBudget]
+    charged: Count
+    reserved: Count
+    charged_without_result: Count
+    present_event: PrivacyEvent | None
+    # Attempts that the table has room for at the present plan's event; None while there is no plan.
+    rounds_left: Count | None
+    rows: tuple[RowUse, ...]
+    last: ReportedEntry | None
+    entries: tuple[ReportedEntry, ...]
+
+
+class BudgetReport(Model):
+    """Every participant's privacy budget under one charter, at one head of a ledger."""
+
+    type: Literal["chorale/1 budget-report"] = "chorale/1 budget-report"
+    consortium: DisplayName
+    epoch: Positive
+    charter: Digest
+    as_of: UnixSeconds
+    source: Source
+    ledger: ChainHead
+    roster_size: Positive
+    n_min: Positive
+    colluders: Positive
+    honest: Positive
+    privacy_unit: str
+    participants: tuple[ParticipantBudget, ...]

@@ -1,0 +1,237 @@
+"""From a verified ledger and a charter to the figures of a report.
+
+Rules (protocol 6.1, 6.4):
+1. Entries come verified; this counts and asks the accountant, it verifies nothing.
+2. Both guarantees are always given, each against its own cap.
+3. A charged attempt that ended void or closed gave no result: it is spent all the same, and shown as such.
+   An attempt whose outcome nobody told is *unknown*, and not counted as without result.
+4. Rounds left are what the table has left, for that is what refuses; the curve goes on over them, dashed.
+It reads no clock: `as_of` is passed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+
+from privacy.dp.budget import Caps
+from privacy.dp.events import Guarantee, PrivacyEvent
+from privacy.ledger.chain import RowTotals
+from privacy.ledger.entry import LedgerEntry
+from privacy.protocol.messages import Charter
+from privacy.protocol.round_state import RoundState
+from privacy.report import figures
+from privacy.report.budget_report import (
+    INFINITE,
+    BudgetReport,
+    CurvePoint,
+    Epsilon,
+    GuaranteeBudget,
+    Outcome,
+    ParticipantBudget,
+    ReportedEntry,
+    RowUse,
+    Source,
+)
+from privacy.report.tally import ParticipantTally, Tally
+
+Outcomes = Mapping[str, RoundState]
+"""What became of each attempt, by its plan's digest."""
+
+_CURVE_POINTS = 12
+_PLANNED_POINTS = 5
+_OUTCOMES: dict[RoundState, Outcome] = {
+    RoundState.CONFIRMED: "confirmed",
+    RoundState.VOID: "void",
+    RoundState.CLOSED: "closed",
+}
+_WITHOUT_RESULT = (RoundState.VOID, RoundState.CLOSED)
+
+
+def build_report(
+    charter: Charter,
+    entries: Iterable[LedgerEntry],
+    as_of: int,
+    *,
+    source: Source,
+    outcomes: Outcomes | None = None,
+    present_event: PrivacyEvent | None = None,
+    participants: Iterable[str] | None = None,
+) -> BudgetReport:
+    """The report of a whole chain, given from its first entry on and verified.
+
+    outcomes: by plan digest, as far as the caller knows them. present_event: what the present plan costs; without
+    it each participant's last event stands for it. participants: roster partners to report on; all by default.
+    Raises AccountingFailed, LedgerBroken, MalformedMessage (a participant who is not on the roster).
+    """
+    kept = list(entries)
+    tally = Tally(charter.digest, kept)
+    known = outcomes or {}
+    listed: dict[str, list[ReportedEntry]] = {}
+    for entry in kept:
+        if entry.charter == tally.charter and entry.participant is not None:
+            listed.setdefault(entry.participant, []).append(reported_entry(entry, known))
+    return BudgetReport(
+        consortium=charter.consortium,
+        epoch=charter.epoch,
+        charter=tally.charter,
+        as_of=as_of,
+        source=source,
+        ledger=tally.head,
+        roster_size=charter.n_max,
+        n_min=charter.n_min,
+        colluders=charter.colluders,
+        honest=charter.honest,
+        privacy_unit=charter.privacy_unit,
+        participants=tuple(
+            participant_budget(
+                charter,
+                partner,
+                tally.participant(partner),
+                known,
+                present_event,
+                listed.get(partner, ()),
+                curve=True,
+            )
+            for partner in (charter.partners if participants is None else participants)
+        ),
+    )
+
+
+def participant_budget(
+    charter: Charter,
+    partner: str,
+    tally: ParticipantTally,
+    outcomes: Outcomes,
+    present_event: PrivacyEvent | None = None,
+    entries: Iterable[ReportedEntry] = (),
+    *,
+    curve: bool = False,
+) -> ParticipantBudget:
+    """One participant's figures. curve: also epsilon after each of some charges; costs the most time."""
+    member = charter.entry(partner)
+    fruitless = [charge for charge in tally.charges if outcomes.get(charge.change.plan) in _WITHOUT_RESULT]
+    event = present_event or _last_event(tally)
+    left = None if event is None else _rounds_left(charter, tally, event)
+    in_sum, alone = (
+        _guarantee_budget(charter, guarantee, member.caps, tally, outcomes)
+        for guarantee in (Guarantee.IN_SUM, Guarantee.ALONE)
+    )
+    if curve:
+        planned = (event, left) if event is not None and left else None
+        in_sum, alone = (
+            _with_curve(budget, tally, planned, member.caps.delta, charter) for budget in (in_sum, alone)
+        )
+    return ParticipantBudget(
+        partner=partner,
+        name=member.name,
+        delta=member.caps.delta,
+        guarantees=(in_sum, alone),
+        charged=len(tally.charges),
+        reserved=len(tally.reserved),
+        charged_without_result=len(fruitless),
+        present_event=event,
+        rounds_left=left,
+        rows=tuple(
+            RowUse(name=row.name, event=row.event, charged=used.charged, reserved=used.reserved, count=row.count)
+            for row in charter.table
+            for used in (tally.rows.get(row.name, RowTotals()),)
+        ),
+        last=None if tally.last is None else reported_entry(tally.last, outcomes),
+        entries=tuple(entries),
+    )
+
+
+def reported_entry(entry: LedgerEntry, outcomes: Outcomes) -> ReportedEntry:
+    change = entry.budget
+    return ReportedEntry(
+        index=entry.index,
+        at=entry.at,
+        kind=entry.kind,
+        round=change.round if change else None,
+        attempt=change.attempt if change else None,
+        row=change.row if change else None,
+        event=change.event if change else None,
+        outcome=_outcome(outcomes.get(change.plan)) if change and entry.kind in ("charge", "recovered") else None,
+        reason=entry.reason,
+    )
+
+
+def _outcome(state: RoundState | None) -> Outcome:
+    if state is None:
+        return "unknown"
+    return _OUTCOMES.get(state, "running")
+
+
+def _last_event(tally: ParticipantTally) -> PrivacyEvent | None:
+    if tally.reserved:
+        return list(tally.reserved.values())[-1].event
+    return tally.charges[-1].change.event if tally.charges else None
+
+
+def _rounds_left(charter: Charter, tally: ParticipantTally, event: PrivacyEvent) -> int:
+    """Room left in the rows that cover `event`; reservations take room (protocol 6.4)."""
+    left = 0
+    for row in charter.table:
+        if event.fits_row(row.event):
+            used = tally.rows.get(row.name, RowTotals())
+            left += max(0, row.count - used.charged - used.reserved)
+    return left
+
+
+def _guarantee_budget(
+    charter: Charter, guarantee: Guarantee, caps: Caps, tally: ParticipantTally, outcomes: Outcomes
+) -> GuaranteeBudget:
+    def cost(spent: figures.Counts) -> float:
+        return figures.epsilon(spent, caps.delta, guarantee, charter.honest)
+
+    spent = figures.counts(tally.events)
+    fruitful = figures.counts(
+        charge.change.event for charge in tally.charges if outcomes.get(charge.change.plan) not in _WITHOUT_RESULT
+    )
+    held = figures.counts((*tally.events, *(change.event for change in tally.reserved.values())))
+    return GuaranteeBudget(
+        guarantee="alone" if guarantee is Guarantee.ALONE else "in_sum",
+        cap=caps.epsilon_for(guarantee),
+        epsilon=_stated(cost(spent)),
+        without_result=_stated(_difference(cost(spent), cost(fruitful))),
+        with_reserved=_stated(cost(held)),
+        even_odds=figures.even_odds(spent, guarantee, charter.honest),
+        curve=(),
+    )
+
+
+def _with_curve(
+    budget: GuaranteeBudget,
+    tally: ParticipantTally,
+    planned: tuple[PrivacyEvent, int] | None,
+    delta: float,
+    charter: Charter,
+) -> GuaranteeBudget:
+    """Epsilon after each of a few charges, evenly spaced, then with more of the planned event up to its count."""
+    events = tally.events
+    places = [(count, 0) for count in _spaced(len(events), _CURVE_POINTS)]
+    if planned is not None:
+        places += [(len(events), more) for more in _spaced(planned[1], _PLANNED_POINTS) if more]
+    points = []
+    for happened, more in places:
+        ahead = (planned[0],) * more if planned is not None else ()
+        counted = figures.counts((*events[:happened], *ahead))
+        cost = figures.epsilon(counted, delta, budget.kind, charter.honest)
+        points.append(CurvePoint(charges=happened + more, epsilon=_stated(cost), planned=more > 0))
+    return budget.model_copy(update={"curve": tuple(points)})
+
+
+def _spaced(total: int, points: int) -> list[int]:
+    """0, total and what lies evenly between, each once."""
+    return sorted({round(total * step / points) for step in range(points + 1)})
+
+
+def _difference(all_of_it: float, part: float) -> float:
+    if math.isinf(all_of_it):
+        return 0.0 if math.isinf(part) else math.inf
+    return max(0.0, all_of_it - part)
+
+
+def _stated(value: float) -> Epsilon:
+    return INFINITE if math.isinf(value) else value
