@@ -129,7 +129,7 @@ class SignedHttp:
         answer = self._client.send(request, stream=True)
         try:
             content = bytearray()
-            for chunk in answer.iter_raw():
+            for chunk in answer.iter_bytes():
                 content += chunk
                 if len(content) > MAX_ANSWER_BYTES:
                     raise TooLarge(

@@ -1,0 +1,351 @@
+"""A consortium and a service on paper, for the operator's tests: real keys and messages, answers of docs/http.md.
+
+The service is an httpx.MockTransport. Each attempt's fate is given by `fates`: how each posted plan ends.
+"""
+
+import json
+from dataclasses import dataclass, field
+from hashlib import sha256
+from urllib.parse import parse_qs
+
+import httpx
+
+from privacy.dp.budget import Caps
+from privacy.dp.events import PrivacyEvent, TableRow
+from privacy.errors import ChoraleError, Conflict, NotFound
+from privacy.he.boxes import BoxKey
+from privacy.protocol.http_contract import PROBLEM_TYPE, RequestClaims, request_text
+from privacy.protocol.identifiers import OPERATOR, SERVER, ZERO_DIGEST
+from privacy.protocol.messages import (
+    Abort,
+    Campaign,
+    ChainHead,
+    Charter,
+    CharterAcceptance,
+    Close,
+    Cohort,
+    CohortMember,
+    Confirmation,
+    Enrolment,
+    Join,
+    ParameterShape,
+    Plan,
+    RosterEntry,
+    Signed,
+    UpdateRule,
+    parse_signed,
+)
+from privacy.protocol.problems import problem_of
+from privacy.protocol.signing import SigningKey, sign, verify_request
+
+PARTNERS = ("ash", "birch", "cedar", "dogwood", "elm")
+ROW = TableRow(
+    name="training", event=PrivacyEvent(kind="distributed", noise_multiplier=4.0, sampling_rate=0.1), count=10
+)
+CAPS = Caps(epsilon_alone=100.0, epsilon_in_sum=50.0, delta=1e-5)
+
+
+class Clock:
+    """A clock that a test moves; `sleep` moves it."""
+
+    def __init__(self, now=1_800_000_000.0):
+        self.seconds = now
+
+    def now(self):
+        return self.seconds
+
+    def sleep(self, seconds):
+        self.seconds += seconds
+
+
+class Source:
+    """Bytes that repeat from test to test and never within one."""
+
+    def __init__(self, name="source"):
+        self._name = name
+        self._drawn = 0
+
+    def bytes(self, count):
+        made = b""
+        while len(made) < count:
+            made += sha256(f"{self._name}/{self._drawn}".encode()).digest()
+            self._drawn += 1
+        return made[:count]
+
+
+def digest_of(text):
+    return sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Consortium:
+    operator: SigningKey
+    server: SigningKey
+    partners: dict[str, SigningKey]
+    result_keys: dict[str, str]
+    charter: Charter
+    campaign: Signed[Campaign]
+
+
+def make_consortium():
+    operator, server = SigningKey.generate(Source("operator")), SigningKey.generate(Source("server"))
+    partners = {name: SigningKey.generate(Source(name)) for name in PARTNERS}
+    result_keys = {name: BoxKey.generate().public_bytes.hex() for name in PARTNERS}
+    charter = Charter(
+        consortium="Test wood",
+        epoch=1,
+        previous=ZERO_DIGEST,
+        roster=tuple(
+            RosterEntry(
+                partner=name,
+                name=name.title(),
+                signing_keys=partners[name].public,
+                result_key=result_keys[name],
+                caps=CAPS,
+            )
+            for name in PARTNERS
+        ),
+        n_min=4,
+        colluders=1,
+        parameter_set="bfv-4096-60",
+        privacy_unit="one record",
+        table=(ROW,),
+        allow_none=False,
+        lead="ash",
+        operator_keys=operator.public,
+        server_keys=server.public,
+    )
+    campaign = Campaign(
+        charter=charter.digest,
+        name="leaves",
+        parameters=(ParameterShape(name="w", shape=(20, 5)),),
+        update_rule=UpdateRule(kind="sgd", learning_rate=0.1),
+        clip=1.0,
+        denominator=100.0,
+        genesis=digest_of("genesis"),
+    )
+    return Consortium(operator, server, partners, result_keys, charter, sign(campaign, "ash", partners["ash"]))
+
+
+def enrolment(consortium, partner):
+    body = Enrolment(
+        invitation=digest_of(partner),
+        partner=partner,
+        name=partner.title(),
+        signing_keys=consortium.partners[partner].public,
+        result_key=consortium.result_keys[partner],
+        caps=CAPS,
+    )
+    return sign(body, partner, consortium.partners[partner])
+
+
+def dump(message):
+    return message.model_dump(mode="json")
+
+
+@dataclass
+class ScriptedService:
+    """fates: for each plan in the order posted, "confirmed", "void" or "closed"; the last one repeats.
+
+    lose: how many of the next posts of a plan are taken and their answers lost. forged: confirmations by strangers.
+    """
+
+    consortium: Consortium
+    clock: Clock
+    fates: list = field(default_factory=lambda: ["confirmed"])
+    lose: int = 0
+    signers: tuple = PARTNERS
+    forged: bool = False
+    campaign: Signed = None
+    plans: list = field(default_factory=list)
+    states: dict = field(default_factory=dict)
+    charges: int = 0
+    leases: list = field(default_factory=list)
+    approved: tuple = PARTNERS
+    charters: list = field(default_factory=list)
+    requests: list = field(default_factory=list)
+
+    def __post_init__(self):
+        self.campaign = self.campaign or self.consortium.campaign
+
+    def transport(self):
+        return httpx.MockTransport(self.answer)
+
+    def answer(self, request):
+        claims = RequestClaims.read(request.headers)
+        target = request.url.raw_path.decode()
+        assert claims.body_digest == sha256(request.content).hexdigest()
+        text = request_text(request.method, target, OPERATOR, claims.time, claims.nonce, claims.body_digest)
+        verify_request(text, claims.signature, self.consortium.operator.public)
+        self.requests.append((request.method, request.url.path, claims.nonce))
+        try:
+            status, value = self._route(request)
+        except ChoraleError as error:
+            problem = problem_of(error)
+            return httpx.Response(error.status, json=problem, headers={"content-type": PROBLEM_TYPE})
+        return httpx.Response(status, json=value)
+
+    def _route(self, request):
+        path = request.url.path.split("/")[2:]
+        query = {name: int(values[0]) for name, values in parse_qs(request.url.query.decode()).items()}
+        match [request.method, *path]:
+            case ["GET", "about"]:
+                return 200, self._about()
+            case ["GET", "charters", "latest"]:
+                return 200, self._charter()
+            case ["POST", "charters"]:
+                self.charters.append(parse_signed(Charter, request.content))
+                return 201, {"charter": self.charters[-1].digest, "words": "left to the client"}
+            case ["GET", "enrolments"]:
+                return 200, {"enrolments": [self._enrolment(name) for name in PARTNERS]}
+            case ["POST", "enrolments", partner, "approval"]:
+                self.approved = (*self.approved, partner)
+                return 200, {"partner": partner, "state": "approved"}
+            case ["GET", "campaigns"]:
+                listed = {"campaign": self.campaign.digest, "name": "leaves", "in_force": self._in_force()}
+                return 200, {"campaigns": [listed]}
+            case ["GET", "campaigns", _]:
+                return 200, {"campaign": dump(self.campaign), "in_force": self._in_force()}
+            case ["POST", "campaigns", _, "countersignature"]:
+                self.campaign = parse_signed(Campaign, request.content)
+                return 201, {}
+            case ["GET", "campaigns", _, "rounds"]:
+                return 200, {"rounds": [self._summary(plan) for plan in self.plans[query["after"] :]]}
+            case ["POST", "rounds"]:
+                return self._take_plan(parse_signed(Plan, request.content))
+            case ["GET", "rounds", digest]:
+                return 200, self._document(digest, query)
+            case ["GET", "rounds", digest, "cohort"]:
+                cohort, joins = self._cohort(digest)
+                return 200, {"cohort": dump(cohort), "joins": [dump(join) for join in joins]}
+            case ["GET", "rounds", digest, "confirmations"]:
+                return 200, {"confirmations": [dump(c) for c in self._confirmations(digest)]}
+            case ["POST", "rounds", digest, "abort"]:
+                parse_signed(Abort, request.content)
+                self.states[digest] = "closed"
+                return 200, self._document(digest, {})
+            case ["GET", "budget"]:
+                row = {"name": ROW.name, "charged": self.charges, "reserved": 0, "count": ROW.count}
+                return 200, {"participants": [{"partner": name, "rows": [row]} for name in PARTNERS]}
+            case ["POST", "conductor-lease"]:
+                return 200, self._lease(json.loads(request.content))
+        raise NotFound("a route", request.url.path, "read docs/http.md")
+
+    def _about(self):
+        keys = {
+            "server_keys": dump(self.consortium.server.public),
+            "operator_keys": dump(self.consortium.operator.public),
+        }
+        names = {"name": "chorale", "version": "0.1.0", "parameter_sets": ["bfv-4096-60"]}
+        return {**names, **keys, "time": self.clock.now(), "limits": {"shard_bytes": 1, "message_bytes": 1}}
+
+    def _charter(self):
+        charter = self.consortium.charter
+        acceptances = {
+            name: dump(sign(CharterAcceptance(charter=charter.digest, partner=name), name, key))
+            for name, key in self.consortium.partners.items()
+        }
+        signed = sign(charter, OPERATOR, self.consortium.operator)
+        return {"charter": dump(signed), "acceptances": acceptances, "in_force": True}
+
+    def _enrolment(self, name):
+        state = "approved" if name in self.approved else "pending"
+        return {"state": state, "enrolment": dump(enrolment(self.consortium, name)), "fingerprint_words": ""}
+
+    def _in_force(self):
+        return OPERATOR in self.campaign.signatures
+
+    def _lease(self, body):
+        if self.leases and self.leases[-1][0] != body["holder"] and self.leases[-1][1] > self.clock.now():
+            raise Conflict(
+                "a campaign that no other conductor leads", "one that is led", "wait until its lease ends"
+            )
+        self.leases.append((body["holder"], self.clock.now() + body["seconds"]))
+        return {"held": True, "until": self.leases[-1][1]}
+
+    def _take_plan(self, signed):
+        if signed.digest not in self.states:
+            body = signed.body
+            assert all(p.body.round != body.round or p.body.attempt < body.attempt for p in self.plans)
+            assert all(self.states[p.digest] in ("confirmed", "void", "closed") for p in self.plans)
+            self.plans.append(signed)
+            self.states[signed.digest] = "joining"
+        if self.lose:
+            self.lose -= 1
+            raise httpx.ReadError("the answer was lost")
+        return 201, {"round": signed.digest}
+
+    def _plan(self, digest):
+        return next(plan for plan in self.plans if plan.digest == digest)
+
+    def _summary(self, plan):
+        body = plan.body
+        state = self.states[plan.digest]
+        return {"round": plan.digest, "number": body.round, "attempt": body.attempt, "state": state}
+
+    def _document(self, digest, query):
+        plan = self._plan(digest)
+        index = self.plans.index(plan)
+        if query.get("wait") and self.states[digest] == "joining":
+            self.clock.sleep(5)
+            fate = self.fates[min(index, len(self.fates) - 1)]
+            self.states[digest] = fate
+            self.charges += fate != "closed"
+        state = self.states[digest]
+        close = Close(charter=plan.body.charter, plan=digest, cause="too-few-joined", reason="two joined")
+        confirmed = {name: self.state(plan.body.round) for name in self.signers} if state == "confirmed" else {}
+        return {
+            **self._summary(plan),
+            "version": 1 if state == "joining" else 2,
+            "plan": dump(plan),
+            "joined": list(PARTNERS),
+            "cohort": None,
+            "manifests": [],
+            "uploaded": [],
+            "seal": None,
+            "openings": [],
+            "confirmations": confirmed,
+            "refusals": [],
+            "voids": [],
+            "close": dump(sign(close, SERVER, self.consortium.server)) if state == "closed" else None,
+            "receipts": [],
+            "seconds": {"joining": 1.5},
+        }
+
+    def state(self, number):
+        return digest_of(f"state {number}")
+
+    def _cohort(self, digest):
+        charter = self._plan(digest).body.charter
+        head = ChainHead(count=0, head=ZERO_DIGEST)
+        joins = [
+            sign(
+                Join(
+                    charter=charter,
+                    plan=digest,
+                    partner=name,
+                    round_key=self.consortium.result_keys[name],
+                    ledger=head,
+                ),
+                name,
+                key,
+            )
+            for name, key in self.consortium.partners.items()
+        ]
+        members = tuple(CohortMember(partner=join.body.partner, join=join.digest) for join in joins)
+        cohort = Cohort(charter=charter, plan=digest, members=members)
+        return sign(cohort, SERVER, self.consortium.server), joins
+
+    def _confirmations(self, digest):
+        plan = self._plan(digest).body
+        for name in self.signers:
+            body = Confirmation(
+                charter=plan.charter,
+                plan=digest,
+                seal=digest_of("seal"),
+                partner=name,
+                state=self.state(plan.round),
+                fingerprints=(),
+                checkpoint=ChainHead(count=1, head=ZERO_DIGEST),
+            )
+            yield sign(body, name, self.consortium.server if self.forged else self.consortium.partners[name])
