@@ -77,7 +77,7 @@ class Compounds:
 
     def targets(self) -> NDArray[np.float32]:
         """Labels as `task.record_loss` takes them, float32 (n, tasks): 1, 0, or -1 where nothing was measured."""
-        return np.where(self.measured, self.labels, -1).astype(np.float32)
+        return np.where(self.measured, self.labels.astype(np.float32), np.float32(-1.0))
 
     def __getitem__(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> Compounds:
         return Compounds(self.packed[rows], self.labels[rows], self.measured[rows])
@@ -85,7 +85,7 @@ class Compounds:
 
 @dataclass(frozen=True)
 class PartnerData:
-    """What one partner holds; `validation` (bool, one a training compound) marks its held-out training scaffolds."""
+    """What one partner holds; `validation` (bool, one a training compound) marks the scaffolds held out of it."""
 
     train: Compounds
     validation: NDArray[np.bool_]
@@ -158,7 +158,9 @@ def open_deal(folder: Path, settings: DealSettings) -> Deal:
         raise ConfigurationError("a prepared data folder", f"{folder} without deal.json", "run prepare() first")
     stored = json.loads(described.read_text(encoding="utf-8"))
     if stored["format"] != FORMAT or stored["settings"] != asdict(settings):
-        raise ConfigurationError(f"a deal of {settings}", f"{stored['settings']}", f"delete {folder} and prepare again")
+        raise ConfigurationError(
+            f"a deal of {settings}", f"{stored['settings']}", f"delete {folder} and prepare again"
+        )
     return Deal(
         folder, tuple(stored["tasks"]), tuple(stored["train_compounds"]), tuple(stored["test_compounds"])
     )
@@ -199,13 +201,14 @@ def deal_to_partners(measured: NDArray[np.bool_], settings: DealSettings) -> NDA
     edges = np.cumsum(squares / squares.sum(axis=1, keepdims=True), axis=1)
     first = measured.argmax(axis=1)
     drawn = uniform[-len(measured) :]
-    return np.minimum((drawn[:, None] >= edges[first]).sum(axis=1), settings.partners - 1).astype(np.int64)
+    dealt = (drawn[:, None] >= edges[first]).sum(axis=1)
+    return np.asarray(np.minimum(dealt, settings.partners - 1), dtype=np.int64)
 
 
 def hold_out(
     scaffolds: Sequence[str], fraction: float, settings: DealSettings, purpose: str
 ) -> NDArray[np.bool_]:
-    """Which compounds are held out, bool (n,): whole scaffolds in hashed order, while they fit into the fraction."""
+    """Which compounds are held out, bool (n,): whole scaffolds in hashed order, while they fit."""
     members: dict[str, list[int]] = defaultdict(list)
     for index, scaffold in enumerate(scaffolds):
         members[scaffold].append(index)
@@ -222,11 +225,11 @@ def _featurise(
     rows: Sequence[tuple[str, int, float]], tasks: int, progress: Progress
 ) -> tuple[list[str], Compounds, list[str]]:
     """Canonical SMILES (sorted), compounds in that order, and each one's Murcko scaffold."""
-    from rdkit import Chem, RDLogger
+    from rdkit import Chem, rdBase
     from rdkit.Chem import rdFingerprintGenerator
     from rdkit.Chem.Scaffolds import MurckoScaffold
 
-    RDLogger.DisableLog("rdApp.*")
+    rdBase.DisableLog("rdApp.*")
     values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for done, (published, task, value) in enumerate(rows):
         molecule = Chem.MolFromSmiles(published)
@@ -244,7 +247,8 @@ def _featurise(
     for index, canonical in enumerate(smiles):
         molecule = Chem.MolFromSmiles(canonical)
         packed[index] = np.packbits(generator.GetFingerprintAsNumPy(molecule))
-        scaffolds.append(MurckoScaffold.MurckoScaffoldSmiles(mol=molecule))
+        framework = MurckoScaffold.GetScaffoldForMol(molecule)  # type: ignore[no-untyped-call]
+        scaffolds.append(Chem.MolToSmiles(framework, isomericSmiles=False))
         for task, repeated in values[canonical].items():
             measured[index, task] = True
             labels[index, task] = sum(repeated) / len(repeated) >= ACTIVE_AT
