@@ -1,4 +1,4 @@
-"""The service, put together: settings, storage, routes, lifecycle. `serve` runs it; tests make it with `create_app`.
+"""The service, put together: settings, storage, routes, lifecycle. `serve` runs it.
 
 Rules:
 1. Everything with an effect is made here and handed on in one typed `Service`, at `app.state.service`.

@@ -76,7 +76,9 @@ class PartnerKeys:
 class SignedClient:
     """Signs each request of one identity; wraps anything with httpx's `request`, as TestClient and httpx.Client."""
 
-    def __init__(self, http: httpx.Client, identity: str, key: SigningKey, clock: Any, source: SeededSource) -> None:
+    def __init__(
+        self, http: httpx.Client, identity: str, key: SigningKey, clock: Any, source: SeededSource
+    ) -> None:
         self.http = http
         self.identity = identity
         self._key = key

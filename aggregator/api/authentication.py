@@ -149,9 +149,7 @@ def _target(request: Request) -> str:
 def _check(service: Service, claims: RequestClaims, method: str, target: str) -> None:
     keys = keys_of(service, claims.identity)
     if keys is None:
-        raise NotAuthenticated(
-            "an enrolled partner, or the operator", "a stranger", "enrol with an invitation first"
-        )
+        raise NotAuthenticated("an enrolled partner, or the operator", "a stranger", "enrol with an invitation")
     text = request_text(method, target, claims.identity, claims.time, claims.nonce, claims.body_digest)
     verify_request(text, claims.signature, keys)
     now = service.clock.now()

@@ -32,7 +32,7 @@ from aggregator.api.routes import (
 )
 from aggregator.rounds import campaign as campaigns
 from aggregator.rounds import opening, seal, upload
-from aggregator.rounds.records import charter_of, find, require_roster
+from aggregator.rounds.records import campaign_row, charter_of, find, require_roster
 from aggregator.storage.service import Service
 from privacy.errors import DigestMismatch, MalformedMessage, NotFound
 from privacy.he.boxes import SHARE_BOX_BYTES
@@ -245,4 +245,4 @@ def _roster_size(service: Service, round_digest: str, partner: str) -> int:
 
 def _campaign_roster(service: Service, campaign: str, partner: str) -> None:
     with service.database.read() as session:
-        require_roster(charter_of(session, campaigns.campaign_row(session, campaign).charter), partner)
+        require_roster(charter_of(session, campaign_row(session, campaign).charter), partner)

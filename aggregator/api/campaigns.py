@@ -1,4 +1,4 @@
-"""Routes of campaigns: proposing, countersigning, states on their way, rounds, the conductor's lease (protocol 3)."""
+"""Routes of campaigns: proposing, countersigning, states on their way, rounds, the lease (protocol 3)."""
 
 from __future__ import annotations
 
