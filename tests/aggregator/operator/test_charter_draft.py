@@ -1,0 +1,124 @@
+"""From a draft in TOML to a charter that check_charter takes, or an error that names the line."""
+
+import pytest
+
+from aggregator.operator.answers import CharterRecord, EnrolmentRecord
+from aggregator.operator.charter_draft import build_charter, costs, read_draft
+from aggregator.operator.trusted import approved_enrolments
+from privacy.errors import BadSignature, ConfigurationError, NotAllowed, UnsafeParameters
+from privacy.protocol.identifiers import OPERATOR
+from privacy.protocol.plan_checks import check_charter
+from privacy.protocol.signing import sign
+from tests.aggregator.operator.scripted_service import PARTNERS, enrolment
+
+DRAFT = """
+consortium = "Test wood"
+n_min = 4
+colluders = 1
+lead = "ash"
+privacy_unit = "one record"
+
+[[table]]
+name = "training"
+kind = "distributed"
+target_epsilon = 8.0
+delta = 1e-5
+sampling_rate = 0.05
+count = 20
+
+[[table]]
+name = "labels"
+kind = "statistics"
+noise_multiplier = 10.0
+count = 1
+"""
+
+
+@pytest.fixture
+def draft(tmp_path):
+    def make(text=DRAFT):
+        (tmp_path / "draft.toml").write_text(text)
+        return read_draft(tmp_path / "draft.toml")
+
+    return make
+
+
+@pytest.fixture
+def enrolments(consortium):
+    return {name: enrolment(consortium, name).body for name in PARTNERS}
+
+
+@pytest.fixture
+def charter(consortium, enrolments):
+    def make(draft, latest=None):
+        return build_charter(draft, enrolments, latest, consortium.operator.public, consortium.server.public)
+
+    return make
+
+
+def test_a_target_becomes_the_noise_that_meets_it(draft, charter):
+    made = charter(draft())
+    check_charter(made)
+    assert made.partners == PARTNERS
+    assert (made.epoch, made.previous) == (1, "0" * 64)
+    training, labels, whole = costs(made)
+    assert 7.9 < training.epsilon_in_sum <= 8.0 < training.epsilon_alone
+    assert labels.noise_multiplier == 10.0
+    assert whole.epsilon_in_sum > training.epsilon_in_sum
+
+
+def test_a_draft_may_name_its_partners_in_any_order(draft, charter):
+    text = DRAFT.replace("n_min", 'partners = ["elm", "dogwood", "cedar", "ash"]\nn_min')
+    assert charter(draft(text)).partners == ("ash", "cedar", "dogwood", "elm")
+    with pytest.raises(ConfigurationError, match="yew"):
+        charter(draft(text.replace("elm", "yew")))
+
+
+def test_a_charter_in_force_has_a_successor_and_a_draft_a_replacement(draft, charter, consortium):
+    first = charter(draft())
+    record = CharterRecord(charter=sign(first, OPERATOR, consortium.operator), acceptances={}, in_force=True)
+    second = charter(draft(), record)
+    assert (second.epoch, second.previous) == (2, first.digest)
+    waiting = record.model_copy(update={"in_force": False})
+    assert (charter(draft(), waiting).epoch, charter(draft(), waiting).previous) == (1, "0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("target_epsilon = 8.0", "target_epsilon = 8.0\nnoise_multiplier = 1.0", "both"),
+        ("target_epsilon = 8.0", "", "neither"),
+        ("delta = 1e-5", "", "delta"),
+        ('kind = "statistics"', 'kind = "none"', "kind none"),
+        ('kind = "statistics"', 'kind = "statistic"', "kind"),
+        ("count = 20", "count = 0", "count"),
+        ("count = 20", "count = 20\ncolour = 1", "colour"),
+        ("n_min = 4", "n_min = ", "TOML"),
+        ('lead = "ash"', 'lead = "Ash"', "lead"),
+        ("noise_multiplier = 10.0", "noise_multiplier = nan", "noise_multiplier"),
+    ],
+)
+def test_a_draft_with_a_mistake_is_refused_by_name(draft, charter, old, new, named):
+    with pytest.raises(ConfigurationError, match=named):
+        charter(draft(DRAFT.replace(old, new)))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("n_min = 4", "n_min = 2"), ("target_epsilon = 8.0", "noise_multiplier = 0.3")]
+)
+def test_unsafe_numbers_are_refused_before_signing(draft, charter, old, new):
+    with pytest.raises(UnsafeParameters):
+        check_charter(charter(draft(DRAFT.replace(old, new))))
+
+
+def test_an_enrolment_counts_as_it_was_approved_here(consortium):
+    records = [EnrolmentRecord(state="approved", enrolment=enrolment(consortium, name)) for name in PARTNERS]
+    approvals = {record.enrolment.body.partner: record.enrolment.digest for record in records}
+    assert set(approved_enrolments(records, approvals)) == set(PARTNERS)
+    with pytest.raises(NotAllowed, match="ash"):
+        approved_enrolments(records, approvals | {"ash": "00" * 32})
+    pending = [records[0].model_copy(update={"state": "pending"}), *records[1:]]
+    assert "ash" not in approved_enrolments(pending, approvals)
+    forged = sign(records[0].enrolment.body, "ash", consortium.server)
+    with pytest.raises(BadSignature):
+        approved_enrolments([EnrolmentRecord(state="approved", enrolment=forged)], approvals)
