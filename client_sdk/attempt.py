@@ -29,9 +29,9 @@ class RoundReport:
 
     `contributors`: U. `probe_z`: standard deviations by which the probes' variance lies off the noise that |U|
     partners owe (negative: some noise is missing), None where the plan has no probes; `probe_z_total` the same
-    over all rounds decoded here. `accused`: partner -> why its opening or fingerprint was set aside; evidence, not proof.
-    `seconds`: by phase (join, upload, seal, open, decode, apply, confirm), wall clock. `bytes_up`, `bytes_down`:
-    everything over HTTP, headers and bodies; `bulk_up`, `bulk_down`: shards alone.
+    over all rounds decoded here. `accused`: partner -> why its opening or fingerprint was set aside; evidence,
+    not proof. `seconds`: by phase (join, upload, seal, open, decode, apply, confirm), wall clock. `bytes_up`,
+    `bytes_down`: everything over HTTP, headers and bodies; `bulk_up`, `bulk_down`: shards alone.
     """
 
     contributors: tuple[str, ...] = ()

@@ -28,7 +28,8 @@ _SCHEMA: Final = """
 CREATE TABLE fact (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
 CREATE TABLE attempt (
     sequence INTEGER PRIMARY KEY AUTOINCREMENT,
-    plan TEXT NOT NULL UNIQUE, campaign TEXT NOT NULL, round INTEGER NOT NULL, open_deadline INTEGER NOT NULL,
+    plan TEXT NOT NULL UNIQUE, campaign TEXT NOT NULL, round INTEGER NOT NULL,
+    open_deadline INTEGER NOT NULL,
     signed_plan BLOB NOT NULL, signed_join BLOB,
     cohort TEXT, signed_cohort BLOB, joins BLOB,
     manifest BLOB, attachment BLOB, receipt BLOB,
@@ -57,8 +58,8 @@ CREATE TABLE decision (
 """
 
 _COLUMNS: Final = (
-    "sequence, plan, campaign, round, open_deadline, signed_plan, signed_join, cohort, signed_cohort, joins, manifest,"
-    " attachment, receipt, seal, opened_set, opening, result_boxes, refusal, state, probe_ratio, confirmation,"
+    "sequence, plan, campaign, round, open_deadline, signed_plan, signed_join, cohort, signed_cohort, joins,"
+    " manifest, attachment, receipt, seal, opened_set, opening, result_boxes, refusal, state, probe_ratio, confirmation,"
     " void_vote, ending, reason"
 )
 

@@ -14,7 +14,7 @@ from client_sdk.journal import Journal, append_own
 from privacy.dp.budget import Budget
 from privacy.dp.events import TableRow
 from privacy.errors import LedgerBroken
-from privacy.ledger.chain import BudgetMove, ChainVerifier, next_budget_entry, read_lines
+from privacy.ledger.chain import BudgetMove, ChainVerifier, next_budget_entry
 from privacy.ledger.entry import BudgetChange, LedgerEntry
 from privacy.protocol.messages import ChainHead, Charter, Plan
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 
-from client_sdk.journal import AttemptRecord, Journal
+from client_sdk.journal import Journal
 from client_sdk.own_ledger import OwnLedger
 from client_sdk.settings import PolicySection, Settings
 from privacy.dp.accountant import epsilon
@@ -98,10 +98,12 @@ class Policy:
         """Charged attempts without a result since the last result or the last `resume`."""
         since = self._journal.last_decision(RESUME)
         count = 0
-        for record in reversed(self._journal.records()):
-            if record.sequence <= since or record.ending == "confirmed":
+        for charged, ending in self._journal.query(
+            "SELECT cohort IS NOT NULL, ending FROM attempt WHERE sequence > ? ORDER BY sequence DESC", (since,)
+        ):
+            if ending == "confirmed":
                 break
-            if _spent_for_nothing(record):
+            if charged and ending in ("void", "closed"):
                 count += 1
         return count
 
@@ -121,7 +123,3 @@ class Policy:
         if not reason.strip():
             raise ConfigurationError("a reason", "none", "say why it is safe to go on")
         self._journal.decide(at, RESUME, reason.strip())
-
-
-def _spent_for_nothing(record: AttemptRecord) -> bool:
-    return record.cohort is not None and record.ending in ("void", "closed")

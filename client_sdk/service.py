@@ -179,9 +179,9 @@ class Service:
             raise _malformed("a campaign's rounds", "rounds")
         return [_read(RoundLine, line, "a campaign's rounds") for line in lines]
 
-    def round(self, round_digest: str, seen: int | None = None) -> RoundDocument:
-        """The round document; with `seen` it waits for a newer one, LONG_POLL_SECONDS at most."""
-        query = None if seen is None else {"seen": seen, "wait": LONG_POLL_SECONDS}
+    def round(self, round_digest: str, seen: int | None = None, wait: int = LONG_POLL_SECONDS) -> RoundDocument:
+        """The round document; with `seen` it waits for a newer one, `wait` seconds at most."""
+        query = None if seen is None else {"seen": seen, "wait": wait}
         return _document(self.transport.get_json(f"/v1/rounds/{round_digest}", query), round_digest)
 
     def join(self, join: Signed[Join]) -> None:

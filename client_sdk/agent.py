@@ -1,0 +1,349 @@
+"""The partner's agent: follows a campaign, takes part in its attempts, and keeps the model in step.
+
+Rules:
+1. It yields an attempt only after the plan has passed the pinned charter, the campaign, this machine's policy and
+   the own budget, and starts from the very state that this partner holds.
+2. What a crash cut off is finished first: stored bytes are sent again, an opening is sent again, a state is
+   confirmed. A charged attempt is never trained for twice; if its upload was not finished it stays charged.
+3. Rounds that others finished meanwhile are decoded from what the service stores; where that is gone, the state is
+   fetched from a partner, and counts only if t partners confirmed it.
+It trains nothing and knows no torch: `session` does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client_sdk import joining, states, upload
+from client_sdk.attempt import Attempt, JoinedAttempt, Outcome
+from client_sdk.confirming import confirmed_state
+from client_sdk.finish import Finisher, fetch_confirmed, mechanism_of
+from client_sdk.keystore import Passphrase
+from client_sdk.meter import Meter
+from client_sdk.model_state import ModelState
+from client_sdk.partner import Outside, Partner
+from client_sdk.policy import Policy
+from client_sdk.progress import Progress, Silent
+from client_sdk.service import RoundDocument
+from client_sdk.settings import Settings
+from client_sdk.transport import LONG_POLL_SECONDS
+from privacy.clock import Clock, SystemClock
+from privacy.errors import ConfigurationError, NotFound, WeakerThanCharter
+from privacy.protocol.messages import Campaign, Charter, Signed, parse_signed
+from privacy.protocol.plan_checks import check_campaign, check_plan
+from privacy.protocol.round_state import RoundState
+from privacy.randomness import Keystream, RandomSource, SystemRandom, hedged_seed
+
+_CAMPAIGN_FACT: Final = "campaign "
+
+
+class Agent:
+    """One open partner folder. Use as a context manager, one process at a time."""
+
+    def __init__(self, partner: Partner) -> None:
+        self.partner = partner
+        self.policy = Policy(partner.settings, partner.journal, partner.own_ledger)
+        self._meters: dict[str, Meter] = {}
+        self._states: dict[str, ModelState] = {}
+        self._stopping = threading.Event()
+        self._shard_bytes: int | None = None
+
+    @classmethod
+    def open(
+        cls,
+        config: Path,
+        *,
+        clock: Clock | None = None,
+        source: RandomSource | None = None,
+        passphrase: Passphrase | None = None,
+        progress: Progress | None = None,
+        outside: Outside | None = None,
+    ) -> Agent:
+        """Raises ConfigurationError, FolderInUse, KeystoreLocked, LedgerBroken."""
+        world = outside or Outside(clock or SystemClock(), source or SystemRandom(), progress or Silent())
+        agent = cls(Partner.open(config, world, passphrase))
+        agent._wipe_old_keys()
+        return agent
+
+    def close(self) -> None:
+        self.partner.close()
+
+    def __enter__(self) -> Agent:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- what it is -----------------------------------------------------------------------------------
+
+    @property
+    def charter(self) -> Charter:
+        return self.partner.charter
+
+    @property
+    def settings(self) -> Settings:
+        return self.partner.settings
+
+    @property
+    def folder(self) -> Path:
+        return self.partner.folder
+
+    def stop(self) -> None:
+        """Let `follow` and `watch` end after the attempt under way; may be called from another thread."""
+        self._stopping.set()
+
+    # --- campaigns and states -------------------------------------------------------------------------
+
+    def campaign(self, digest: str) -> Campaign:
+        """A campaign in force under the pinned charter, verified; pinned at its first use. Waits for it once."""
+        raw = self.partner.journal.fact(_CAMPAIGN_FACT + digest)
+        if raw is not None:
+            return check_campaign(parse_signed(Campaign, raw), self.charter, self.partner.verifier)
+        signed, in_force = self.partner.service.campaign(digest, LONG_POLL_SECONDS)
+        if not in_force:
+            raise NotFound(
+                f"campaign {digest[:16]} signed by operator and lead",
+                "not countersigned yet",
+                "wait for the operator",
+            )
+        campaign = check_campaign(signed, self.charter, self.partner.verifier)
+        if campaign.digest != digest:
+            raise WeakerThanCharter(f"campaign {digest[:16]}", f"{campaign.digest[:16]}", "tell the operator")
+        self.partner.journal.set_fact(_CAMPAIGN_FACT + digest, signed.canonical_bytes)
+        return campaign
+
+    def find_campaign(self, wanted: str | None) -> Campaign:
+        """By digest or name; None: the one that is in force. Raises NotFound, ConfigurationError if several are."""
+        in_force = [(digest, name) for digest, name, counts in self.partner.service.campaigns() if counts]
+        found = [digest for digest, name in in_force if wanted in (None, digest, name)]
+        if not found:
+            raise NotFound(
+                f"a campaign in force{f' called {wanted}' if wanted else ''}",
+                f"{', '.join(name for _, name in in_force) or 'none'}",
+                "wait for the lead and the operator to sign it",
+            )
+        if len(found) > 1:
+            raise ConfigurationError(
+                "one campaign", ", ".join(name for digest, name in in_force if digest in found), "name one"
+            )
+        return self.campaign(found[0])
+
+    def current_state(self, campaign: Campaign) -> ModelState:
+        """What this partner goes on from: the newest state on its disk, else the genesis, fetched and kept."""
+        held = states.StateFolder(self.partner, campaign.digest).newest()
+        return held if held is not None else self.fetch_state(campaign, campaign.genesis)
+
+    def publish_genesis(self, draft: Campaign, state: ModelState) -> Signed[Campaign]:
+        """The lead's part: sign the campaign whose genesis is `state`, post it, and box the state to everyone.
+
+        Raises WeakerThanCharter where draft, charter and state do not belong together. Harmless to call again.
+        """
+        if draft.genesis != state.digest or draft.charter != self.charter.digest:
+            raise WeakerThanCharter(
+                f"a campaign under charter {self.charter.digest[:16]} with genesis {state.digest[:16]}",
+                f"charter {draft.charter[:16]}, genesis {draft.genesis[:16]}",
+                "draft it from this state and this charter",
+            )
+        state.check(draft)
+        states.StateFolder(self.partner, draft.digest).keep(state)
+        signed = self.partner.sign(draft)
+        self.partner.service.post_campaign(signed)
+        states.publish(self.partner, draft, state)
+        return signed
+
+    def fetch_state(self, campaign: Campaign, state_digest: str) -> ModelState:
+        """The genesis, or a state that t partners confirmed, from the disk or from a partner; kept on disk.
+
+        Raises WeakerThanCharter for a state that does not count.
+        """
+        folder = states.StateFolder(self.partner, campaign.digest)
+        state = folder.find(state_digest)
+        if state is None:
+            self._check_counts(campaign, state_digest)
+            state = fetch_confirmed(self.partner, campaign, state_digest)
+        folder.keep(state)
+        return state
+
+    def serve_states(self, campaign: Campaign) -> int:
+        """Answer other partners' state-requests; how many were answered."""
+        return states.answer_requests(self.partner, campaign)
+
+    def _check_counts(self, campaign: Campaign, state_digest: str) -> None:
+        if state_digest == campaign.genesis:
+            return
+        for line in reversed(self.partner.service.rounds(campaign.digest, 0)):
+            document = self.partner.service.round(line.round)
+            if document.state is RoundState.CONFIRMED and state_digest in document.confirmations.values():
+                plan = check_plan(document.plan, self.charter, campaign, self.partner.verifier)
+                if confirmed_state(self.partner, plan) == state_digest:
+                    return
+        raise WeakerThanCharter(
+            "the genesis, or a state that a quorum confirmed", state_digest[:16], "start from no other state"
+        )
+
+    # --- rounds ---------------------------------------------------------------------------------------
+
+    def follow(self, campaign: Campaign, state: ModelState) -> Iterator[Attempt]:
+        """Attempts to take part in, as they come. Between two of them the caller joins, contributes and finishes.
+
+        Ends after `stop`. Raises PolicyRefused, BudgetExhausted, RolledBack, LedgerBroken.
+        """
+        for item in self._walk(campaign, state, take_part=True):
+            if isinstance(item, Attempt):
+                yield item
+
+    def watch(self, campaign: Campaign, state: ModelState) -> Iterator[Outcome]:
+        """Outcomes of rounds in which this partner does not train: it opens what it must, decodes and confirms."""
+        for item in self._walk(campaign, state, take_part=False):
+            if isinstance(item, Outcome):
+                yield item
+
+    def _walk(self, campaign: Campaign, state: ModelState, take_part: bool) -> Iterator[Attempt | Outcome]:
+        states.StateFolder(self.partner, campaign.digest).keep(state)
+        self._states[campaign.digest] = state
+        position = 0
+        before: list[Outcome] = []
+        while not self._stopping.is_set():
+            lines = self.partner.service.rounds(campaign.digest, position, LONG_POLL_SECONDS)
+            self.serve_states(campaign)
+            for line in lines:
+                if self._stopping.is_set():
+                    return
+                position += 1
+                if self._settled(line.round, line.number, campaign):
+                    continue
+                attempt = self._look(campaign, line.round, take_part, before)
+                if attempt is not None:
+                    before = []
+                    yield attempt
+                elif before and not take_part:
+                    yield before.pop()
+
+    def _settled(self, round_digest: str, number: int, campaign: Campaign) -> bool:
+        """Whether nothing is left to do here for an attempt."""
+        record = self.partner.journal.record(round_digest)
+        if record is not None:
+            return record.ending is not None
+        return number <= self._states[campaign.digest].round
+
+    def _look(
+        self, campaign: Campaign, round_digest: str, take_part: bool, before: list[Outcome]
+    ) -> Attempt | None:
+        """What to do about one attempt: hand it out, or see it through here."""
+        document = self.partner.service.round(round_digest)
+        plan = check_plan(document.plan, self.charter, campaign, self.partner.verifier)
+        record = self.partner.journal.record(round_digest)
+        if record is None and document.state in (RoundState.CLOSED, RoundState.VOID):
+            return None
+        self._stand_on(campaign, plan.base_state)
+        meter = self._meter(round_digest)
+        if self._may_train(document, take_part):
+            self.policy.check_plan(plan, self.charter)
+            return Attempt(
+                signed_plan=document.plan,
+                campaign=campaign,
+                mechanism=mechanism_of(self.partner, plan, campaign),
+                layout=self.partner.lanes(plan),
+                state=self._states[campaign.digest],
+                before=tuple(before),
+            )
+        joining.accept(self.partner, document)
+        record = self.partner.journal.record(round_digest)
+        if record is not None and record.manifest is not None:
+            with meter.phase("upload", f"round {plan.round}, stored"):
+                upload.send(self.partner, round_digest)
+        before.append(self._finish(campaign, document))
+        return None
+
+    def _may_train(self, document: RoundDocument, take_part: bool) -> bool:
+        """Rule 2: joined or not, an attempt is handed out only until its cohort was accepted."""
+        record = self.partner.journal.record(document.round)
+        if not take_part or (record is not None and record.cohort is not None):
+            return False
+        joined = record is not None and record.signed_join is not None
+        return document.state is RoundState.JOINING or (joined and document.state is RoundState.UPLOADING)
+
+    def _stand_on(self, campaign: Campaign, base: str) -> None:
+        """Hold the state that a plan starts from: the current one, an older one on disk, or one fetched."""
+        if self._states[campaign.digest].digest != base:
+            self.partner.progress.notice(f"going on from state {base[:16]}, which the next plan names")
+            self._states[campaign.digest] = self.fetch_state(campaign, base)
+
+    def join(self, attempt: Attempt) -> JoinedAttempt:
+        """Join and wait for the cohort; charged from here on.
+
+        Raises AttemptOver where no cohort with this partner came: nothing is charged, `follow` goes on.
+        """
+        return joining.join(self.partner, attempt, self._meter(attempt.round_digest))
+
+    def contribute(self, joined: JoinedAttempt, values: NDArray[np.int32]) -> None:
+        """Encrypt int32[layout.length], write it down, upload it; once for an attempt.
+
+        An upload that comes too late is lost and stays charged; that is said through `progress`, not raised.
+        Raises Conflict for a second contribution, OutOfRange, StorageFull.
+        """
+        with self._meter(joined.round_digest).phase("encrypt", f"round {joined.plan.round}"):
+            upload.prepare(self.partner, joined, values, self._upload_shard_bytes())
+        with self._meter(joined.round_digest).phase("upload", f"round {joined.plan.round}"):
+            upload.send(self.partner, joined.round_digest)
+
+    def finish(self, joined: JoinedAttempt, state: ModelState) -> Outcome:
+        """Wait for the seal, open, decode, apply, confirm; the outcome's state is the one to go on from.
+
+        `state`: the one that the attempt's plan starts from (`joined.attempt.state`).
+        """
+        del state  # the agent holds it, checked against the plan, since the attempt was handed out
+        document = self.partner.service.round(joined.round_digest)
+        return self._finish(joined.attempt.campaign, document)
+
+    def _finish(self, campaign: Campaign, document: RoundDocument) -> Outcome:
+        meter = self._meter(document.round)
+        base = self._states[campaign.digest]
+        outcome = Finisher(self.partner, campaign, document.plan, base, meter).run()
+        self._states[campaign.digest] = outcome.state
+        del self._meters[document.round]
+        return outcome
+
+    def keystream_for(self, joined: JoinedAttempt, purpose: str) -> Keystream:
+        """A keystream for this attempt alone: its seed is hedged with the device secret, R and J (protocol 5.1)."""
+        seed = hedged_seed(
+            self.partner.outside.source,
+            self.partner.keys.device_secret,
+            purpose,
+            bytes.fromhex(joined.round_digest),
+            bytes.fromhex(joined.cohort_digest),
+        )
+        return Keystream(seed)
+
+    # --- housekeeping ---------------------------------------------------------------------------------
+
+    def _meter(self, round_digest: str) -> Meter:
+        if round_digest not in self._meters:
+            self._meters[round_digest] = Meter(
+                self.partner.outside.clock, self.partner.progress, self.partner.transport.traffic
+            )
+        return self._meters[round_digest]
+
+    def _upload_shard_bytes(self) -> int:
+        if self._shard_bytes is None:
+            self._shard_bytes = self.partner.service.about().limits.shard_bytes
+        return self._shard_bytes
+
+    def _wipe_old_keys(self) -> None:
+        """Round keys of attempts that are over, opened or past their deadline (protocol 5.3)."""
+        now = self.partner.now()
+        under_way = {
+            record.plan
+            for record in self.partner.journal.records(unfinished=True)
+            if record.opening is None and record.open_deadline >= now
+        }
+        self.partner.round_keys.wipe_all_but(under_way)

@@ -1,0 +1,306 @@
+"""Seeing one attempt through: seal, opening, decoding, the new state, confirmation, its end (protocol 4.3-4.5).
+
+Rules:
+1. It goes on from whatever the journal holds, for a member of the cohort and for a partner that was away alike.
+2. The new state is durable before it is confirmed; the confirmation is in the journal before it is sent.
+3. A state counts if t members of J confirmed it, each signature verified here. One that differs from this partner's
+   is fetched anew, and said aloud.
+4. Nothing of a void or closed attempt is applied; the state is the one its plan started from.
+5. Who accepted a later cohort opens no earlier attempt.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client_sdk import states
+from client_sdk.attempt import Ending, Outcome, RoundReport
+from client_sdk.confirming import confirm, confirmed_state
+from client_sdk.decode import Opened, SealedSum, Unsealed
+from client_sdk.journal import AttemptRecord
+from client_sdk.meter import Meter
+from client_sdk.model_state import ModelState, apply_sum
+from client_sdk.opening import release, request_for
+from client_sdk.partner import Partner
+from client_sdk.service import RoundDocument
+from client_sdk.unsealing import statistics_digest, unseal
+from privacy.dp.mechanism import MechanismPlan
+from privacy.dp.privatise import ProbeStatistic, probe_statistic
+from privacy.errors import CheckRefused, DigestMismatch, NotFound
+from privacy.protocol.cohort_checks import check_cohort
+from privacy.protocol.identifiers import SERVER
+from privacy.protocol.messages import Campaign, Cohort, Plan, Seal, Signed
+from privacy.protocol.opening_checks import OpeningRequest, check_sealed_set
+from privacy.protocol.plan_checks import mechanism
+from privacy.protocol.round_state import RoundState
+
+PROBE_ALARM: Final = -5.0
+"""Standard deviations: honest noise falls below with probability 3e-7 a round; one silent of five is at -4.5."""
+_REQUEST_PAUSE: Final = 1.0
+
+
+def mechanism_of(partner: Partner, plan: Plan, campaign: Campaign) -> MechanismPlan | None:
+    """The noise mechanism of a *distributed* or *statistics* plan; None for the others."""
+    if plan.event.kind in ("distributed", "statistics"):
+        return mechanism(plan, partner.charter, campaign)
+    return None
+
+
+class Finisher:
+    """Sees one attempt through. `base`: the state that its plan starts from."""
+
+    def __init__(
+        self, partner: Partner, campaign: Campaign, plan: Signed[Plan], base: ModelState, meter: Meter
+    ) -> None:
+        if base.digest != plan.body.base_state:
+            raise DigestMismatch(
+                f"the state that the plan starts from, {plan.body.base_state[:16]}",
+                f"{base.digest[:16]}",
+                "go on from attempt.state",
+            )
+        self._partner = partner
+        self._campaign = campaign
+        self._signed_plan = plan
+        self._plan = plan.body
+        self._round = plan.digest
+        self._base = base
+        self._meter = meter
+        self._contributors: tuple[str, ...] = ()
+        self._accused: dict[str, str] = {}
+        self._probe: ProbeStatistic | None = None
+
+    def run(self) -> Outcome:
+        """Wait for whatever has to be waited for; the outcome, journaled."""
+        partner, plan = self._partner, self._plan
+        partner.journal.met(
+            self._round, plan.campaign, plan.round, plan.deadlines.open, self._signed_plan.canonical_bytes
+        )
+        record = self._record()
+        with self._meter.phase("seal", f"round {plan.round}"):
+            document = self._wait_for_seal()
+        if document.seal is None:
+            return self._closed(document)
+        unsealed: Unsealed | None = None
+        if record.confirmation is None:
+            self._open(document.seal)
+            with self._meter.phase("decode"):
+                unsealed, document = self._decode(document, document.seal)
+            if unsealed is not None:
+                self._take(unsealed)
+        else:
+            partner.service.confirm(record.confirmation, self._round)
+        with self._meter.phase("confirm"):
+            return self._conclude(document, unsealed)
+
+    # --- before the sum -------------------------------------------------------------------------------
+
+    def _record(self) -> AttemptRecord:
+        record = self._partner.journal.record(self._round)
+        assert record is not None  # met() wrote it
+        return record
+
+    def _wait_for_seal(self) -> RoundDocument:
+        document = self._partner.service.round(self._round)
+        while document.seal is None and not document.state.ended:
+            document = self._partner.service.round(self._round, document.version)
+        return document
+
+    def _open(self, seal: Signed[Seal]) -> None:
+        record = self._record()
+        if record.cohort is None or self._accepted_later(record):
+            return
+        with self._meter.phase("open"):
+            release(self._partner, record, seal)
+
+    def _accepted_later(self, record: AttemptRecord) -> bool:
+        found = self._partner.journal.query(
+            "SELECT 1 FROM attempt WHERE campaign = ? AND sequence > ? AND cohort IS NOT NULL LIMIT 1",
+            (record.campaign, record.sequence),
+        )
+        return bool(found)
+
+    # --- the sum --------------------------------------------------------------------------------------
+
+    def _decode(self, document: RoundDocument, seal: Signed[Seal]) -> tuple[Unsealed | None, RoundDocument]:
+        try:
+            sealed = self._sealed_sum(seal)
+        except CheckRefused as refused:
+            # Nothing that fails checks 1 to 4 is ever applied, whoever opened it.
+            self._meter.alarm(f"not decoded: {refused}")
+            return None, document
+        self._contributors = seal.body.partners
+        unsealed, document = unseal(self._partner, sealed, document, self._meter)
+        self._accused.update(sealed.accused)
+        return unsealed, document
+
+    def _sealed_sum(self, seal: Signed[Seal]) -> SealedSum:
+        partner, record = self._partner, self._record()
+        manifests = partner.service.manifests(self._round)
+        if record.cohort is not None:
+            request = request_for(partner, record, seal, manifests)
+        else:
+            cohort = self._observed_cohort()
+            request = OpeningRequest(
+                partner=partner.name,
+                charter=partner.charter,
+                plan=self._signed_plan,
+                cohort=cohort,
+                seal=seal,
+                manifests=manifests,
+                accepted_plan=self._round,
+                accepted_cohort=cohort.digest,
+                own_upload=None,
+                opened_set=None,
+            )
+        verified = check_sealed_set(request, partner.verifier)
+        return SealedSum(self._plan, request.cohort, seal.body, verified)
+
+    def _observed_cohort(self) -> Cohort:
+        """The cohort of an attempt that this partner is not in."""
+        partner = self._partner
+        signed, joins = partner.service.cohort(self._round)
+        cohort, _ = check_cohort(
+            signed, joins, self._plan, partner.charter, partner.journal.seen_counts(), partner.verifier
+        )
+        return cohort
+
+    # --- what came of it ------------------------------------------------------------------------------
+
+    def _take(self, unsealed: Unsealed) -> None:
+        """Apply, keep, confirm; in this order, each durable before the next."""
+        noise = mechanism_of(self._partner, self._plan, self._campaign)
+        with self._meter.phase("apply"):
+            self._test_probes(unsealed.opened, noise)
+            if self._plan.kind == "training":
+                state = apply_sum(
+                    self._base,
+                    self._campaign,
+                    self._plan,
+                    noise,
+                    unsealed.opened.values,
+                    len(self._contributors),
+                    unsealed.opened.key_bytes,
+                )
+                states.StateFolder(self._partner, self._campaign.digest).keep(state)
+                digest = state.digest
+            else:
+                digest = statistics_digest(unsealed.opened.values, unsealed.opened.key_bytes)
+            written: dict[str, bytes | str | float] = {"state": digest}
+            if self._probe is not None:
+                written["probe_ratio"] = self._probe.ratio
+            self._partner.journal.write_once("applied", self._round, written)
+        confirm(self._partner, unsealed, digest)
+
+    def _test_probes(self, opened: Opened, noise: MechanismPlan | None) -> None:
+        if noise is None or self._plan.layout.probes == 0:
+            return
+        probes = opened.values[self._plan.layout.parameters :]
+        self._probe = probe_statistic(probes, len(self._contributors), noise)
+        if self._probe.deviations < PROBE_ALARM:
+            self._meter.alarm(
+                f"noise is missing in round {self._plan.round}: the probes lie {self._probe.deviations:.1f}"
+                " standard deviations below what the contributors owe"
+            )
+
+    def _conclude(self, document: RoundDocument, unsealed: Unsealed | None) -> Outcome:
+        """Wait until the attempt has ended, and take the state that counts."""
+        partner = self._partner
+        while not document.state.ended:
+            states.answer_requests(partner, self._campaign)
+            document = partner.service.round(self._round, document.version)
+        if document.state is RoundState.CLOSED:
+            return self._closed(document)
+        if document.state is RoundState.VOID:
+            return self._end("void", "a quorum of the cohort found that no decoding works", self._base)
+        winner = confirmed_state(partner, self._plan)
+        values = None if unsealed is None else unsealed.opened.values
+        if self._plan.kind == "statistics":
+            if values is None or self._record().state != winner:
+                self._meter.alarm("this round's statistics were not decoded here as the others confirmed them")
+                values = None
+            return self._end("confirmed", "", self._base, values)
+        state = states.StateFolder(partner, self._campaign.digest).find(winner)
+        if state is None:
+            self._meter.alarm(
+                f"round {self._plan.round} is confirmed as {winner[:16]}, which this partner did not reach"
+                f" ({str(self._record().state)[:16]}): fetching that state from another partner"
+            )
+            state = fetch_confirmed(partner, self._campaign, winner)
+        return self._end("confirmed", "", state, values)
+
+    def _closed(self, document: RoundDocument) -> Outcome:
+        if document.close is None:
+            raise NotFound("the server's signed close of an attempt that ended", "none", "tell the operator")
+        close = self._partner.verifier.verify(document.close, {SERVER: self._partner.charter.server_keys})
+        if close.plan != self._round:
+            raise DigestMismatch(
+                f"a close of attempt {self._round[:16]}", f"of {close.plan[:16]}", "tell the operator"
+            )
+        return self._end("closed", f"{close.cause}: {close.reason}", self._base)
+
+    def _end(
+        self, ending: Ending, reason: str, state: ModelState, values: NDArray[np.int64] | None = None
+    ) -> Outcome:
+        partner = self._partner
+        states.StateFolder(partner, self._campaign.digest).keep(state)
+        partner.journal.write_once("ended", self._round, {"ending": ending, "reason": reason})
+        partner.round_keys.claim(self._round)
+        partner.upload_folder(self._round).drop()
+        partner.sum_folder(self._round).drop()
+        if ending != "confirmed":
+            partner.progress.notice(f"round {self._plan.round}, attempt {self._plan.attempt} is {ending}: {reason}")
+        return Outcome(
+            round_digest=self._round,
+            plan=self._plan,
+            ended=ending,
+            reason=reason,
+            state=state,
+            report=self._report(),
+            values=values,
+        )
+
+    def _report(self) -> RoundReport:
+        spent = self._meter.spent()
+        return RoundReport(
+            contributors=self._contributors,
+            probe_z=None if self._probe is None else self._probe.deviations,
+            probe_z_total=self._probe_total(),
+            accused=MappingProxyType(dict(self._accused)),
+            seconds=MappingProxyType(dict(self._meter.seconds)),
+            bytes_up=spent.up,
+            bytes_down=spent.down,
+            bulk_up=spent.bulk_up,
+            bulk_down=spent.bulk_down,
+            alarms=tuple(self._meter.alarms),
+        )
+
+    def _probe_total(self) -> float | None:
+        """The probes of all rounds decoded here as one sample: their ratios average."""
+        rows = self._partner.journal.query(
+            "SELECT probe_ratio FROM attempt WHERE campaign = ? AND probe_ratio IS NOT NULL", (self._plan.campaign,)
+        )
+        if not rows:
+            return None
+        mean = sum(row[0] for row in rows) / len(rows)
+        return float((mean - 1) * (self._plan.layout.probes * len(rows) / 2) ** 0.5)
+
+
+def fetch_confirmed(partner: Partner, campaign: Campaign, state_digest: str) -> ModelState:
+    """A state that counts, from whichever partner holds it: asked for, and waited for."""
+    asked = False
+    while True:
+        try:
+            state = states.fetch(partner, campaign, state_digest, wait=10 if asked else 0)
+        except NotFound:
+            if not asked:
+                states.request(partner, campaign, state_digest)
+                asked = True
+            else:
+                partner.progress.notice(f"waiting for a partner to send state {state_digest[:16]}")
+                partner.outside.sleep(_REQUEST_PAUSE)
+            continue
+        return state
