@@ -279,7 +279,7 @@ def done(response: httpx.Response, status: int = 200) -> Any:
     """The answer's JSON, or its bytes; fails with the problem where it is another status."""
     assert response.status_code == status, response.text
     kind = response.headers.get("content-type", "")
-    return response.json() if kind.startswith("application/json") else response.content
+    return response.json() if kind == "application/json" else response.content
 
 
 def refused(response: httpx.Response, status: int, code: str) -> dict[str, Any]:
