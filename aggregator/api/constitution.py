@@ -19,7 +19,7 @@ from aggregator.rounds import enrolment as enrolments
 from aggregator.rounds.records import CHARTERS, ENROLMENTS
 from privacy.errors import NotAllowed, NotFound
 from privacy.he.parameters import PARAMETER_SETS
-from privacy.protocol.canonical import canonical, digest
+from privacy.protocol.canonical import canonical
 from privacy.protocol.messages import Charter, CharterAcceptance, Enrolment, Signed, parse_signed
 from privacy.protocol.words import words
 
@@ -88,7 +88,7 @@ def list_enrolments(service: TheService, caller: Operator) -> Response:
         {
             "state": row.state,
             "enrolment": json.loads(row.message),
-            "fingerprint_words": words(digest(row.signing_keys)),
+            "fingerprint_words": words(row.digest),
         }
         for row in rows
     ]

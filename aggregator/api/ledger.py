@@ -66,7 +66,7 @@ def budget(service: TheService, caller: Authentic) -> Response:
                 }
                 for place, row in enumerate(charter.table)
             ]
-            shown.append({"participant": participant, "rows": rows})
+            shown.append({"partner": participant, "rows": rows})
     return answer({"participants": shown})
 
 

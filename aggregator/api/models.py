@@ -202,7 +202,7 @@ class BudgetRow(Shape):
 
 
 class ParticipantBudget(Shape):
-    participant: PartnerId
+    partner: PartnerId
     rows: list[BudgetRow]
 
 

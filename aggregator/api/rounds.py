@@ -140,7 +140,7 @@ def take_confirmation(service: TheService, body: PartnerBody, round_digest: Dige
 
 
 @router.get("/v1/rounds/{round_digest}/confirmations", responses=answers(models.Confirmations))
-def confirmations(service: TheService, caller: Partner, round_digest: DigestPath) -> Response:
+def confirmations(service: TheService, caller: Authentic, round_digest: DigestPath) -> Response:
     del caller
     with service.database.read() as session:
         find(session, round_digest)
