@@ -14,9 +14,13 @@ from aggregator.operator import screens
 from privacy.errors import ConfigurationError
 
 
+def at_a_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
 def passphrase_prompt(prompt: str, twice: bool) -> Callable[[], str] | None:
     """What asks for a passphrase on the terminal; None where there is no terminal."""
-    if not sys.stdin.isatty():
+    if not at_a_terminal():
         return None
 
     def ask() -> str:
@@ -32,7 +36,7 @@ def confirm(shown: RenderableType | None, question: str, yes: bool) -> None:
         return
     if shown is not None:
         screens.errors.print(shown)
-    if not sys.stdin.isatty():
+    if not at_a_terminal():
         raise ConfigurationError("a person who says yes", "no terminal", "read it, then run again with --yes")
     typer.confirm(question, abort=True, err=True)
 

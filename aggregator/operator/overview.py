@@ -82,7 +82,9 @@ def overview(session: OperatorSession) -> Overview:
             missing=tuple(name for name in charter.partners if name not in accepted),
         )
     enrolments = {enrolment_of(record).partner: record.state for record in session.client.enrolments()}
-    budgets = () if charter is None else budget_views(charter, session.client.budgets())
+    # The service tells budgets under the charter in force, and there is none before that.
+    in_force = record is not None and record.in_force
+    budgets = budget_views(charter, session.client.budgets()) if charter is not None and in_force else ()
     return Overview(session.folder.settings.url, about.version, view, enrolments, _campaigns(session), budgets)
 
 

@@ -1,0 +1,231 @@
+"""`chorale-server` from an empty folder to confirmed rounds, against the real service in this process."""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import httpx
+import pytest
+from fastapi.testclient import TestClient
+from typer.testing import CliRunner
+
+from aggregator import cli
+from aggregator.app import create_app
+from aggregator.operator import asking
+from aggregator.operator.folder import PASSPHRASE_VARIABLE, open_operator_folder
+from aggregator.operator.session import open_session
+from aggregator.settings import Settings
+from privacy.errors import ChoraleError
+from privacy.protocol.canonical import canonical
+from privacy.protocol.messages import Charter, Plan, parse_signed
+from tests.aggregator.driver import RoundDriver
+from tests.consortium import SeededSource, TestConsortium, done
+
+DRAFT = """
+consortium = "Test choir"
+n_min = 3
+colluders = 1
+lead = "partner-01"
+privacy_unit = "one compound with all its measurements"
+
+[[table]]
+name = "training"
+kind = "distributed"
+noise_multiplier = 2.0
+sampling_rate = 0.05
+count = 3
+"""
+
+
+class Partners(RoundDriver):
+    """Takes part in a round that somebody else planned."""
+
+    def __init__(self, consortium, http, charter, campaign, plan):
+        self.consortium, self.http, self.charter, self.campaign = consortium, http, charter, campaign
+        self.names, self.plan, self.base = consortium.names, plan, f"/v1/rounds/{plan.digest}"
+        self.vectors, self.frames = {}, {}
+
+    def sing(self):
+        self.join_all()
+        for name in self.names:
+            self.upload(name)
+        self.wait_for("opening")
+        for name in self.names:
+            done(self.open(name), 201)
+        for name in self.names:
+            done(self.confirm(name), 201)
+        self.wait_for("confirmed")
+
+
+class Choir:
+    """A service made by `init`, served in this process, and the commands that speak to it."""
+
+    def __init__(self, folder, http, consortium):
+        self.folder, self.http, self.consortium = folder, http, consortium
+        self.charter = self.campaign = None
+        self.silent = False
+        self.sung = set()
+
+    def answer(self, request):
+        """Forward; where the conductor waits for a round, let the partners take part in it first."""
+        target = request.url.raw_path.decode()
+        if target.startswith("/v1/rounds/") and "wait=" in target:
+            self._sing(request.url.path.split("/")[3])
+        answer = self.http.request(request.method, target, content=request.content, headers=request.headers)
+        return httpx.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+    def _sing(self, round_digest):
+        shown = done(self.consortium.client(self.http, "operator").get(f"/v1/rounds/{round_digest}"))
+        if shown["state"] != "joining":
+            return
+        if self.silent:
+            self.consortium.clock.seconds += 61
+            return
+        plan = parse_signed(Plan, canonical(shown["plan"])).body
+        Partners(self.consortium, self.http, self.charter, self.campaign, plan).sing()
+
+    def run(self, *words):
+        return CliRunner().invoke(cli.app, [*words, "--operator", str(self.folder / "operator")])
+
+    def json(self, *words):
+        result = self.run(*words, "--json")
+        assert result.exit_code == 0, result.output + str(result.exception)
+        return json.loads(result.stdout)
+
+    def enrol(self, name):
+        token = self.json("invite", name)["token"]
+        message = self.consortium.enrolment(name, token)
+        body = canonical({"token": token, "enrolment": message.model_dump(mode="json")})
+        done(self.http.post("/v1/enrolments", content=body), 201)
+
+    def constitute(self):
+        for name in self.consortium.names:
+            self.enrol(name)
+            self.json("approve", name, "--yes")
+        (self.folder / "draft.toml").write_text(DRAFT)
+        drafted = self.json("charter", "draft", str(self.folder / "draft.toml"), "--yes")
+        lead = self.consortium.client(self.http, self.consortium.names[0])
+        self.charter = parse_signed(Charter, canonical(done(lead.get("/v1/charters/latest"))["charter"])).body
+        assert drafted["charter"] == self.charter.digest
+        for name in self.consortium.names:
+            target = f"/v1/charters/{self.charter.digest}/acceptances"
+            partner = self.consortium.client(self.http, name)
+            done(partner.post(target, self.consortium.acceptance(self.charter, name)), 201)
+        self.campaign = self.consortium.campaign(self.charter)
+        done(lead.post("/v1/campaigns", self.consortium.by(self.charter.lead, self.campaign)), 201)
+
+
+@pytest.fixture
+def choir(tmp_path, monkeypatch):
+    (tmp_path / "passphrase").write_text("pass")
+    monkeypatch.setenv(PASSPHRASE_VARIABLE, str(tmp_path / "passphrase"))
+    made = CliRunner().invoke(cli.app, ["init", str(tmp_path), "--shard-bytes", "32768", "--json"])
+    assert made.exit_code == 0, made.output
+    consortium = TestConsortium()
+    consortium.operator = open_operator_folder(tmp_path / "operator").load_key("pass")
+    with ThreadPoolExecutor(1) as pool:
+        app = create_app(Settings.load(tmp_path / "service"), consortium.clock, SeededSource("service"), pool)
+        with TestClient(app) as http:
+            choir = Choir(tmp_path, http, consortium)
+            transport = httpx.MockTransport(choir.answer)
+            monkeypatch.setattr(
+                cli, "open_session", partial(open_session, clock=consortium.clock, transport=transport)
+            )
+            yield choir
+
+
+def test_from_an_empty_folder_to_confirmed_rounds(choir):
+    assert choir.json("status")["charter"] is None
+    choir.constitute()
+    before = choir.json("status")
+    assert before["charter"]["in_force"]
+    assert before["campaigns"][0]["in_force"] is False
+    result = choir.run("conduct", "trunk", "--rounds", "2", "--yes", "--json")
+    assert result.exit_code == 0, result.output + str(result.exception)
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(line["round"], line["attempt"], line["state"]) for line in lines] == [
+        (1, 1, "confirmed"),
+        (2, 1, "confirmed"),
+    ]
+    after = choir.json("status")
+    assert after["campaigns"][0] | {"campaign": ""} == {
+        "campaign": "",
+        "name": "trunk",
+        "in_force": True,
+        "rounds": {"confirmed": 2},
+        "last_confirmed": 2,
+    }
+    budget = after["budgets"][0]
+    assert (budget["charged"], budget["left"]) == ({"training": 2}, {"training": 1})
+    assert 0 < budget["epsilon_in_sum"] < budget["epsilon_alone"] < budget["cap_alone"]
+    shown = choir.json("round", "show")
+    assert (shown["number"], shown["state"], sorted(shown["confirmations"])) == (
+        2,
+        "confirmed",
+        choir.consortium.names,
+    )
+    for words in (("status",), ("round", "show", shown["round"][:12])):
+        screen = choir.run(*words)
+        assert screen.exit_code == 0
+        assert "confirmed" in screen.stdout
+    assert choir.json("officer-link", "kim", "--scope", "consortium")["url"].startswith(
+        "http://127.0.0.1:8470/console"
+    )
+
+
+def test_rounds_that_nobody_joins_are_given_up_and_then_the_budget_is_whole(choir):
+    choir.constitute()
+    choir.silent = True
+    result = choir.run(
+        "conduct",
+        choir.campaign.digest[:10],
+        "--rounds",
+        "1",
+        "--yes",
+        "--max-attempts",
+        "2",
+        "--join-seconds",
+        "60",
+    )
+    assert "attempt 1 closed, attempt 2 closed" in str(result.exception)
+    status = choir.json("status")
+    assert status["campaigns"][0]["rounds"] == {"closed": 2}
+    assert status["budgets"][0]["left"] == {"training": 3}
+    assert choir.json("round", "show")["attempt"] == 2
+    again = choir.run("round", "abort", choir.json("round", "show")["round"], "--reason", "tired", "--yes")
+    assert isinstance(again.exception, ChoraleError)
+
+
+def test_nothing_is_signed_where_nobody_can_say_yes(choir):
+    choir.enrol("partner-01")
+    result = choir.run("approve", "partner-01")
+    assert "a person who says yes" in str(result.exception)
+    assert choir.json("status")["enrolments"] == {"partner-01": "pending"}
+    assert open_operator_folder(choir.folder / "operator").approvals() == {}
+
+
+def test_a_person_reads_the_words_before_saying_yes(choir, monkeypatch):
+    choir.enrol("partner-01")
+    monkeypatch.setattr(asking, "at_a_terminal", lambda: True)
+    shown = []
+    monkeypatch.setattr(asking.screens.errors, "print", shown.append)
+    monkeypatch.setattr(asking.typer, "confirm", lambda question, **_: shown.append(question))
+    assert choir.run("approve", "partner-01").exit_code == 0
+    assert len(shown) == 2
+    assert choir.json("status")["enrolments"] == {"partner-01": "approved"}
+
+
+def test_a_refusal_says_what_to_do_and_fails(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["chorale-server", "status", "--operator", str(tmp_path)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    said = capsys.readouterr().err
+    for word in ("expected", "came", "do", "chorale-server init"):
+        assert word in said
+
+
+def test_a_folder_with_keys_is_not_made_anew(choir):
+    result = CliRunner().invoke(cli.app, ["init", str(choir.folder)])
+    assert "a folder without keys" in str(result.exception)
