@@ -11,6 +11,7 @@ Files are encodings of ModelState with a salt of zeros: nothing needs to be hidd
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,13 @@ class PrivateHeads:
             for old in self._generations()[:-_KEPT]:
                 old.unlink()
         pending.unlink(missing_ok=True)
+
+    def recover(self, ended: Mapping[str, str | None], shared: ModelState) -> None:
+        """After a crash: settle what was pending. ended: the state after each attempt that ended, by R."""
+        for pending in [] if self._folder is None else sorted(self._folder.glob("*.pending")):
+            attempt = pending.stem
+            if attempt in ended:
+                self.settle(attempt, shared if ended[attempt] == shared.digest else None)
 
     def _state(self, number: int, values: NDArray[np.float64]) -> ModelState:
         # A model without private parameters still needs one number to be a state; nobody reads it.

@@ -12,7 +12,7 @@ Joining, encryption, opening, decoding and the ledger are the agent's.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -42,7 +42,7 @@ from client_sdk.training import (
     rehearse,
     statistics_contribution,
 )
-from privacy.errors import UnsafeParameters, WrongState
+from privacy.errors import AttemptOver, UnsafeParameters, WrongState
 from privacy.protocol.messages import Campaign, Charter, Plan
 from privacy.randomness import Keystream
 
@@ -84,6 +84,7 @@ class Round:
         self.attempt = attempt
         self.joined: JoinedAttempt | None = None
         self.contributed = False
+        self.over = False
         self.outcome: Outcome | None = None
 
     @property
@@ -109,7 +110,8 @@ class Round:
 
         train_set: tensors with a row for each record, or a map-style dataset. loss_fn(model, batch): one loss a
         record, shape [b]; the batch is a tuple of tensors [b, ...]. Raises UnsupportedModel, before anything is
-        joined in the first round of a loop; WrongState if called twice or in a statistics round.
+        joined in the first round of a loop; WrongState if called twice or in a statistics round. Where the attempt
+        ended before a cohort with this partner came, nothing is trained and `over` says so.
         """
         self._require("training")
         self._rounds.train(self, Records(train_set), loss_fn)
@@ -120,14 +122,26 @@ class Round:
         mechanism = self.attempt.mechanism
         if mechanism is None:
             raise UnsafeParameters("a noised statistics plan", self.plan.event.kind, "refuse this plan")
-        joined = self.join()
-        self.upload(statistics_contribution(vectors, mechanism, self._rounds.streams(joined)))
+        if self.try_join():
+            streams = self._rounds.streams(self.join())
+            self.upload(statistics_contribution(vectors, mechanism, streams))
 
     def join(self) -> JoinedAttempt:
-        """Join, once; waits for the cohort."""
+        """Join, once; waits for the cohort. Raises AttemptOver where none with this partner came."""
+        if self.over:
+            raise AttemptOver("an attempt under way", "one that ended without this partner", "take the next")
         if self.joined is None:
             self.joined = self._rounds.agent.join(self.attempt)
         return self.joined
+
+    def try_join(self) -> bool:
+        """Join; False where the attempt ended without this partner: nothing is charged, the loop goes on."""
+        if not self.over:
+            try:
+                self.join()
+            except AttemptOver:
+                self.over = True
+        return not self.over
 
     def upload(self, made: Contribution) -> None:
         """Hand over what was made; what it means for private parameters is on disk before."""
@@ -182,19 +196,25 @@ class Rounds:
             raise StopIteration
         if self._attempts is None:
             self._attempts = self.agent.follow(self.campaign, self.state)
-        attempt = next(self._attempts)
-        for outcome in attempt.before:
-            self._private.settle(outcome.round_digest, outcome.state if outcome.confirmed else None)
-        self._overwrite(attempt.state)
-        self._round = Round(self, attempt)
-        if self._rehearsed:
-            self._round.join()
-        return self._round
+        while True:
+            attempt = next(self._attempts)
+            for outcome in attempt.before:
+                self._private.settle(outcome.round_digest, outcome.state if outcome.confirmed else None)
+            self._overwrite(attempt.state)
+            current = Round(self, attempt)
+            if not self._rehearsed or current.try_join():
+                self._round = current
+                return current
+
+    def recover(self, ended: Mapping[str, str | None]) -> None:
+        """After a crash between a confirmation and what followed it. ended: the state after each attempt, by R."""
+        self._private.recover(ended, self.state)
+        self._overwrite(self.state)
 
     def settle(self) -> None:
         """End the round under way: noise if nothing was contributed, then wait for its outcome."""
         current, self._round = self._round, None
-        if current is None:
+        if current is None or not current.try_join():
             return
         self.upload_noise(current)
         current.outcome = self.agent.finish(current.join(), current.attempt.state)
@@ -215,7 +235,8 @@ class Rounds:
         if not self._rehearsed:
             rehearse(training, self.campaign, attempt.plan, attempt.mechanism)
             self._rehearsed = True
-        current.upload(self._make(training, current.join()))
+        if current.try_join():
+            current.upload(self._make(training, current.join()))
 
     def upload_noise(self, current: Round) -> None:
         if current.contributed:

@@ -14,20 +14,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from torch import nn
 
+from client_sdk.agent import Agent
+from client_sdk.keystore import Passphrase
 from client_sdk.per_record import BLOCK
+from client_sdk.progress import Progress
 from client_sdk.rounds import Pace, Rounds
 from client_sdk.shared_parameters import Shared
+from client_sdk.terminal import passphrase_prompt, terminal_progress
 from client_sdk.training import DEFAULT_HOME_RATE
 from privacy.protocol.messages import Charter
-
-if TYPE_CHECKING:
-    from client_sdk.agent import Agent
-    from client_sdk.keystore import Passphrase
-    from client_sdk.progress import Progress
 
 CONFIG_VARIABLE = "CHORALE_PARTNER_CONFIG"
 DEFAULT_CONFIG = "partner.toml"
@@ -52,10 +50,9 @@ class Consortium:
 
         Raises ConfigurationError, FolderInUse, KeystoreLocked.
         """
-        from client_sdk.agent import Agent
-
         path = Path(config or os.environ.get(CONFIG_VARIABLE) or DEFAULT_CONFIG)
-        return cls(Agent.open(path, passphrase=passphrase, progress=progress))
+        asked = passphrase or passphrase_prompt()
+        return cls(Agent.open(path, passphrase=asked, progress=progress or terminal_progress()))
 
     @property
     def charter(self) -> Charter:
@@ -86,6 +83,13 @@ class Consortium:
         chosen = self.agent.find_campaign(campaign)
         state = self.agent.current_state(chosen)
         self._rounds = Rounds(self.agent, chosen, state, model, shared, until, Pace(block, threads, home_rate))
+        self._rounds.recover(
+            {
+                record.plan: record.state
+                for record in self.agent.partner.journal.records(chosen.digest)
+                if record.ending is not None
+            }
+        )
         return self._rounds
 
     def close(self) -> None:

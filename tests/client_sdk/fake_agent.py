@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from client_sdk.attempt import Attempt, JoinedAttempt, Outcome, RoundReport
 from client_sdk.model_state import ModelState, apply_sum
 from privacy.dp.events import PrivacyEvent
+from privacy.errors import AttemptOver
 from privacy.he.lanes import LaneLayout
 from privacy.protocol.messages import Campaign, Charter, Cohort, CohortMember, SignaturePair, Signed
 from privacy.randomness import Keystream
@@ -26,7 +27,10 @@ PAIR = SignaturePair(ed25519="0" * 128, ml_dsa_65="0" * 6618)
 
 @dataclass
 class FakeAgent:
-    """`others`: uploads added to ours in each round. `ends`: how attempts end, by number; confirmed by default."""
+    """`others`: uploads added to ours in each round. `ends`: how attempts end, by number; confirmed by default.
+
+    `missed`: attempts whose cohort comes without this partner.
+    """
 
     charter: Charter
     folder: Path
@@ -35,6 +39,7 @@ class FakeAgent:
     scale: float | None = None
     others: tuple[NDArray[np.int32], ...] = ()
     ends: dict[int, str] = field(default_factory=dict)
+    missed: tuple[int, ...] = ()
     calls: list[str] = field(default_factory=list)
     uploads: list[NDArray[np.int32]] = field(default_factory=list)
 
@@ -52,6 +57,8 @@ class FakeAgent:
 
     def join(self, attempt: Attempt) -> JoinedAttempt:
         self.calls.append(f"join {attempt.plan.attempt}")
+        if attempt.plan.attempt in self.missed:
+            raise AttemptOver("a cohort with p0", "one without", "follow on")
         members = (CohortMember(partner="p0", join="0" * 64),)
         cohort = Cohort(charter=attempt.plan.charter, plan=attempt.round_digest, members=members)
         return JoinedAttempt(attempt, cohort, {}, colluders=1)

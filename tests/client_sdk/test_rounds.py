@@ -154,6 +154,36 @@ def test_one_contribution_a_round(tmp_path: Path) -> None:
             rnd.contribute_statistics(np.zeros((1, 21), dtype=np.float32))
 
 
+def test_an_attempt_without_this_partner_is_passed_over(tmp_path: Path) -> None:
+    agent = agent_in(tmp_path, rounds=4, missed=(1, 3))
+    seen = []
+    for rnd in rounds_of(agent, linear()):
+        rnd.contribute(records(30), loss_fn)
+        seen.append((rnd.number, rnd.over))
+    assert seen == [(1, True), (2, False), (4, False)]
+    assert [call for call in agent.calls if not call.startswith("join")] == [
+        "contribute 2",
+        "finish 2",
+        "contribute 4",
+        "finish 4",
+    ]
+
+
+def test_private_heads_are_recovered_after_a_crash_behind_a_confirmation(tmp_path: Path) -> None:
+    model, agent = two_heads(), agent_in(tmp_path, rounds=1)
+    of, state = start(model, "trunk")
+    rounds = Rounds(agent, of, state, model, "trunk", None, Pace())
+    rnd = next(rounds)
+    rnd.contribute(records(30), loss_fn)
+    outcome = agent.finish(rnd.join(), state)  # and here the process dies
+    restarted = two_heads(seed=9)
+    again = Rounds(agent, of, outcome.state, restarted, "trunk", None, Pace())
+    before = flatten(restarted, ("head.weight", "head.bias"))
+    again.recover({outcome.round_digest: outcome.state.digest})
+    assert not np.allclose(before, flatten(restarted, ("head.weight", "head.bias")))
+    assert [path.suffix for path in (tmp_path / "private" / of.digest).iterdir()] == [".state"]
+
+
 def test_until_stops_at_a_confirmed_round(tmp_path: Path) -> None:
     agent = agent_in(tmp_path, rounds=5, ends={1: "void"})
     seen = []

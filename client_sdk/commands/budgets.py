@@ -1,0 +1,156 @@
+"""`budget` and `report`: this partner's own ledger, beside what the service says (protocol 6.4)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_partner, out, print_json
+from client_sdk.durable import make_folder, write_durably
+from client_sdk.partner import Partner
+from client_sdk.policy import Policy
+from privacy.errors import ChoraleError, ServiceUnavailable
+from privacy.protocol.round_state import RoundState
+from privacy.report.budget_report import BudgetReport, GuaranteeBudget, ParticipantBudget
+from privacy.report.build import build_report
+from privacy.report.render import render_html, render_json
+
+budget_app = typer.Typer(help="What this partner spent, and what is left.")
+_NAMES = {"in_sum": "in the sum", "alone": "alone"}
+
+
+@budget_app.callback(invoke_without_command=True)
+def budget(
+    context: typer.Context,
+    config: Config = Path(DEFAULT_CONFIG),
+    offline: Annotated[bool, typer.Option(help="Do not ask the service for its ledger.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Both epsilons from this partner's own ledger, its caps, what is left, and where the service differs."""
+    if context.invoked_subcommand is not None:
+        return
+    with open_partner(config) as partner:
+        spent = own_budget(partner)
+        difference = None if offline else _difference(partner)
+        service = {} if offline else _service_rows(partner)
+        stop = Policy(partner.settings, partner.journal, partner.own_ledger).stopped()
+    if json:
+        print_json(
+            {
+                "own": spent.model_dump(mode="json", exclude={"entries": True}),
+                "service": service,
+                "difference": difference,
+                "stopped": None if stop is None else str(stop),
+            }
+        )
+    else:
+        _print_budget(spent, service, None if offline else difference or "")
+        if stop is not None:
+            out().print(f"[bold red]stopped[/]: {stop}")
+    if difference is not None:
+        raise typer.Exit(1)
+
+
+@budget_app.command()
+def resume(
+    reason: Annotated[str, typer.Option(help="Why it is safe to go on; it is written down.")],
+    config: Config = Path(DEFAULT_CONFIG),
+) -> None:
+    """Go on after this machine's own policy stopped it. Nothing that comes from the service can do this."""
+    with open_partner(config) as partner:
+        Policy(partner.settings, partner.journal, partner.own_ledger).resume(reason, partner.now())
+    out().print("Written down. The count of attempts without a result starts anew.")
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder for report.html and report.json.")] = Path("report"),
+    config: Config = Path(DEFAULT_CONFIG),
+    language: Annotated[str, typer.Option(help="en or ko.")] = "en",
+) -> None:
+    """Write the privacy report of this partner's own ledger."""
+    with open_partner(config) as partner:
+        made = own_report(partner)
+    make_folder(folder)
+    write_durably(folder / "report.html", render_html(made, language).encode("utf-8"))
+    write_durably(folder / "report.json", render_json(made))
+    out().print(f"{folder / 'report.html'} and {folder / 'report.json'}")
+
+
+def own_report(partner: Partner) -> BudgetReport:
+    """From this partner's own ledger, under the pinned charter."""
+    return build_report(
+        partner.charter,
+        partner.own_ledger.entries,
+        partner.now(),
+        source="partner",
+        outcomes={
+            record.plan: RoundState(record.ending)
+            for record in partner.journal.records()
+            if record.ending is not None
+        },
+        participants=[partner.name],
+    )
+
+
+def own_budget(partner: Partner) -> ParticipantBudget:
+    return own_report(partner).participants[0]
+
+
+def _difference(partner: Partner) -> str | None:
+    """None if both ledgers hold the same charges; otherwise what differs. Raises ServiceUnavailable."""
+    try:
+        partner.ledger_watch.sync(partner.service)
+    except ServiceUnavailable:
+        raise
+    except ChoraleError as error:
+        return str(error)
+    return None
+
+
+def _service_rows(partner: Partner) -> dict[str, dict[str, int]]:
+    """What the service's verified chain holds for this partner, by row of the table."""
+    found = partner.journal.query(
+        "SELECT row, charged, reserved FROM server_row WHERE charter = ? AND participant = ? ORDER BY row",
+        (partner.charter.digest, partner.name),
+    )
+    return {
+        str(row): {"charged": int(str(charged)), "reserved": int(str(reserved))} for row, charged, reserved in found
+    }
+
+
+def _print_budget(spent: ParticipantBudget, service: dict[str, dict[str, int]], difference: str | None) -> None:
+    to = out()
+    to.print(f"[bold]{spent.name}[/] ({spent.partner}), at delta {spent.delta:g}, from its own ledger")
+    table = Table("guarantee", "epsilon", "cap", "of it without result", "even odds")
+    for guarantee in spent.guarantees:
+        table.add_row(
+            _NAMES[guarantee.guarantee],
+            _number(guarantee.epsilon),
+            f"{guarantee.cap:g}",
+            _number(guarantee.without_result),
+            f"{guarantee.even_odds:.0%}",
+        )
+    to.print(table)
+    rows = Table("row", "charged", "of", "left", "service: charged", "reserved")
+    for row in spent.rows:
+        theirs: dict[str, Any] = service.get(row.name, {})
+        rows.add_row(
+            row.name,
+            str(row.charged),
+            str(row.count),
+            str(max(0, row.count - row.charged)),
+            str(theirs.get("charged", "")),
+            str(theirs.get("reserved", "")),
+        )
+    to.print(rows)
+    if difference == "":
+        to.print("Both ledgers hold the same charges.")
+    elif difference is not None:
+        to.print(f"[bold red]the ledgers differ[/]: {difference}")
+
+
+def _number(epsilon: GuaranteeBudget | float | str) -> str:
+    return f"{epsilon:.3f}" if isinstance(epsilon, float) else str(epsilon)

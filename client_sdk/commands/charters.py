@@ -1,0 +1,151 @@
+"""`enrol` and `charter`: entering a consortium, and accepting its charter by comparing words (protocol 4.0)."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from client_sdk import enrolment
+from client_sdk.commands.options import (
+    DEFAULT_CONFIG,
+    AsJson,
+    Config,
+    Wait,
+    open_partner,
+    out,
+    outside,
+    print_json,
+)
+from client_sdk.enrolment import Offered
+from client_sdk.terminal import passphrase_prompt
+from privacy.errors import ConfigurationError, ServiceUnavailable
+from privacy.protocol.messages import Charter
+
+charter_app = typer.Typer(no_args_is_help=True, help="Show and accept the consortium's charter.")
+
+
+def enrol(
+    config: Config = Path(DEFAULT_CONFIG),
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the invitation's token; without it you are asked.")
+    ] = None,
+    wait: Wait = 0,
+) -> None:
+    """Make this partner's keys and answer an invitation."""
+    shown = enrolment.enrol(config, _token(token_file), outside(), passphrase_prompt())
+    out().print("Enrolled. Compare these words with the operator, on another line than the service:")
+    out().print(f"  [bold]{shown}[/]")
+    if wait > 0:
+        with open_partner(config) as partner:
+            if not enrolment.wait_for_approval(partner, partner.outside.clock.now() + wait):
+                raise ServiceUnavailable("the operator's approval", f"none in {wait:g} s", "ask the operator")
+        out().print("The operator approved.")
+
+
+@charter_app.command()
+def show(config: Config = Path(DEFAULT_CONFIG), wait: Wait = 0, json: AsJson = False) -> None:
+    """Show the newest charter, and the words to compare. Nothing is accepted."""
+    with open_partner(config) as partner:
+        offered = enrolment.offered_charter(partner, int(wait))
+    if json:
+        print_json(_described(offered))
+    else:
+        _print_charter(offered)
+
+
+@charter_app.command()
+def accept(
+    config: Config = Path(DEFAULT_CONFIG),
+    digest: Annotated[
+        str | None, typer.Option(help="Hash of the charter whose words were compared; without it you are asked.")
+    ] = None,
+    wait: Wait = 0,
+) -> None:
+    """Check the newest charter, pin it and sign it."""
+    with open_partner(config) as partner:
+        offered = enrolment.offered_charter(partner, int(wait))
+        enrolment.accept_charter(partner, offered, _confirmed(offered) if digest is None else digest)
+        out().print(f"Accepted charter {offered.charter.digest}.")
+        if wait > 0:
+            if not enrolment.wait_in_force(partner, partner.outside.clock.now() + wait):
+                raise ServiceUnavailable(
+                    "an acceptance by every partner", f"not in {wait:g} s", "ask the others; yours is signed"
+                )
+            out().print("It is in force: every partner signed it.")
+
+
+def _token(token_file: Path | None) -> str:
+    if token_file is None:
+        return str(typer.prompt("Token of the invitation", hide_input=True)).strip()
+    try:
+        return token_file.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"a token in {token_file}", str(error), "write it there") from None
+
+
+def _confirmed(offered: Offered) -> str:
+    """The digest, once a person says that the words agree."""
+    if not sys.stdin.isatty():
+        raise ConfigurationError(
+            "a person who compares the charter's words, or --digest",
+            "neither",
+            "run `chorale-partner charter show`, compare the words, and pass the hash by --digest",
+        )
+    _print_charter(offered)
+    typer.confirm("Do the other partners read the same words?", abort=True)
+    return offered.charter.digest
+
+
+def _print_charter(offered: Offered) -> None:
+    charter = offered.charter
+    to = out()
+    to.print(f"[bold]{charter.consortium}[/], epoch {charter.epoch}")
+    to.print(f"hash   {charter.digest}")
+    to.print(f"words  [bold]{offered.words}[/]")
+    to.print(
+        f"a sum of at least {charter.n_min} updates, {charter.colluders} of them from colluders; unit of privacy:"
+        f" {charter.privacy_unit}"
+    )
+    if charter.allow_none:
+        to.print("[bold red]unprotected events are allowed: encrypted, but epsilon is infinite[/]")
+    table = Table("event", "kind", "noise z", "sampling", "steps", "count", title="What may happen, at most")
+    for row in charter.table:
+        event = row.event
+        table.add_row(
+            row.name,
+            event.kind,
+            f"{event.noise_multiplier:g}",
+            f"{event.sampling_rate:g}",
+            str(event.steps),
+            str(row.count),
+        )
+    to.print(table)
+    roster = Table("partner", "name", "cap alone", "cap in the sum", "delta", "signed", title="Roster")
+    for entry in charter.roster:
+        caps = entry.caps
+        signed = "yes" if entry.partner in offered.accepted_by else "not yet"
+        lead = " (lead)" if entry.partner == charter.lead else ""
+        roster.add_row(
+            entry.partner + lead,
+            entry.name,
+            f"{caps.epsilon_alone:g}",
+            f"{caps.epsilon_in_sum:g}",
+            f"{caps.delta:g}",
+            signed,
+        )
+    to.print(roster)
+
+
+def _described(offered: Offered) -> dict[str, Any]:
+    charter: Charter = offered.charter
+    return {
+        "digest": charter.digest,
+        "words": offered.words,
+        "in_force": offered.in_force,
+        "accepted_by": list(offered.accepted_by),
+        "charter": charter.model_dump(mode="json"),
+    }
