@@ -38,8 +38,8 @@ from privacy.report.tally import ParticipantTally, Tally
 Outcomes = Mapping[str, RoundState]
 """What became of each attempt, by its plan's digest."""
 
-_CURVE_POINTS = 12
-_PLANNED_POINTS = 5
+_CURVE_POINTS = 9
+_PLANNED_POINTS = 3
 _OUTCOMES: dict[RoundState, Outcome] = {
     RoundState.CONFIRMED: "confirmed",
     RoundState.VOID: "void",
@@ -208,7 +208,7 @@ def _with_curve(
     delta: float,
     charter: Charter,
 ) -> GuaranteeBudget:
-    """Epsilon after each of a few charges, evenly spaced, then with more of the planned event up to its count."""
+    """Epsilon after some of the charges, then with more of the planned event, up to what is left of it."""
     events = tally.events
     places = [(count, 0) for count in _spaced(len(events), _CURVE_POINTS)]
     if planned is not None:
@@ -223,8 +223,8 @@ def _with_curve(
 
 
 def _spaced(total: int, points: int) -> list[int]:
-    """0, total and what lies evenly between, each once."""
-    return sorted({round(total * step / points) for step in range(points + 1)})
+    """0, 1, total and a few between, denser where epsilon grows fastest: at the start."""
+    return sorted({0, min(1, total), *(round(total * (step / points) ** 1.6) for step in range(points + 1))})
 
 
 def _difference(all_of_it: float, part: float) -> float:

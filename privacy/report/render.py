@@ -6,6 +6,7 @@ The HTML holds its styles and charts itself, asks for no other file, runs no scr
 
 from __future__ import annotations
 
+import math
 import time
 from importlib.resources import files
 
@@ -74,7 +75,7 @@ def _delta(value: float) -> str:
 
 def _percent(chance: float) -> str:
     """Rounded up: a bound that is rounded down would promise too much."""
-    return f"{min(100, -int(-chance * 100 // 1))}"
+    return str(min(100, math.ceil(chance * 100 - 1e-9)))
 
 
 def _utc(seconds: int) -> str:

@@ -1,0 +1,83 @@
+"""What the page of one round attempt shows: who took part, how far each came, what was signed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from aggregator.rounds.document import round_document
+from aggregator.rounds.records import charter_of, find, plan_of, state_of
+from aggregator.storage.service import Service, stored
+from privacy.protocol.messages import Close, Cohort, Plan, Refusal, Seal, signed_model
+from privacy.protocol.round_state import RoundState, quorum
+
+
+@dataclass(frozen=True)
+class MemberLine:
+    """One partner's way through an attempt."""
+
+    partner: str
+    name: str
+    uploaded: bool
+    in_sum: bool
+    opened: bool
+    confirmed: bool
+    refused_at: int | None
+    voted_void: bool
+
+
+@dataclass(frozen=True)
+class RoundPage:
+    digest: str
+    plan: Plan
+    state: RoundState
+    cohort: str | None
+    cohort_size: int | None
+    quorum: int | None
+    seal: str | None
+    confirmed_state: str | None
+    close_reason: str | None
+    members: tuple[MemberLine, ...]
+    seconds: tuple[tuple[str, float], ...]
+
+
+def round_page(service: Service, round_digest: str) -> RoundPage:
+    """Raises NotFound."""
+    with service.database.read() as session:
+        return _round_page(session, round_digest, service.clock.now())
+
+
+def _round_page(session: Session, round_digest: str, now: float) -> RoundPage:
+    attempt = find(session, round_digest)
+    charter = charter_of(session, attempt.charter)
+    document = round_document(session, attempt, now)
+    seal = stored(Seal, attempt.seal).body if attempt.seal else None
+    cohort = stored(Cohort, attempt.cohort).body.partners if attempt.cohort else None
+    refusals = [signed_model(Refusal).model_validate(message).body for message in document["refusals"]]
+    refused = {refusal.partner: refusal.check for refusal in refusals}
+    return RoundPage(
+        digest=round_digest,
+        plan=plan_of(attempt),
+        state=state_of(attempt),
+        cohort=attempt.cohort_digest,
+        cohort_size=None if cohort is None else len(cohort),
+        quorum=None if cohort is None else quorum(len(cohort), charter.colluders),
+        seal=attempt.seal_digest,
+        confirmed_state=attempt.confirmed_state,
+        close_reason=stored(Close, attempt.close).body.reason if attempt.close else None,
+        members=tuple(
+            MemberLine(
+                partner=partner,
+                name=charter.entry(partner).name,
+                uploaded=partner in document["uploaded"],
+                in_sum=seal is not None and partner in seal.partners,
+                opened=partner in document["openings"],
+                confirmed=partner in document["confirmations"],
+                refused_at=refused.get(partner),
+                voted_void=partner in document["voids"],
+            )
+            for partner in (cohort or document["joined"])
+        ),
+        seconds=tuple(document["seconds"].items()),
+    )

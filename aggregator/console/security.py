@@ -1,0 +1,107 @@
+"""What surrounds every page: headers, the session cookie, and errors that people can read.
+
+Rules:
+1. Pages run no script and load nothing from elsewhere; the policy says so without `unsafe-inline`.
+2. The session's token is in a cookie that scripts cannot read and other sites cannot send (SameSite=Strict); a POST
+   that a browser marks as coming from another site is refused as well.
+3. Pages are not stored by browsers or proxies; no referrer leaves, for a sign-in link is a secret.
+4. Who is not signed in gets the sign-in page with status 401; errors of the project become a page, never JSON.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import parse_qs
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from aggregator.console.words import page
+from aggregator.storage.officers import OfficerSession, find_session
+from aggregator.storage.service import Service
+from privacy.errors import ChoraleError, MalformedMessage, NotAllowed, NotAuthenticated, NotFound, TooLarge
+
+SESSION_COOKIE = "chorale-officer"
+COOKIE_PATH = "/console"
+MAX_FORM_BYTES = 4096
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=(), browsing-topics=()",
+}
+
+_Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class ConsoleRoute(APIRoute):
+    """A route whose answers carry HEADERS, and whose errors are pages (rules 1, 3 and 4)."""
+
+    def get_route_handler(self) -> _Handler:
+        answer = super().get_route_handler()
+
+        async def handler(request: Request) -> Response:
+            try:
+                response = await answer(request)
+            except ChoraleError as error:
+                response = error_page(request, error)
+            response.headers.update(HEADERS)
+            response.headers.setdefault("cache-control", "no-store")
+            if is_https(request):
+                response.headers["strict-transport-security"] = "max-age=31536000"
+            return response
+
+        return handler
+
+
+def the_service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def is_https(request: Request) -> bool:
+    """Also where a proxy ends TLS, if the service knows its public address."""
+    return request.url.scheme == "https" or the_service(request).settings.url.startswith("https://")
+
+
+def signed_in(request: Request) -> OfficerSession:
+    """Whose request this is. Raises NotAuthenticated."""
+    service = the_service(request)
+    token = request.cookies.get(SESSION_COOKIE, "")
+    with service.database.read() as session:
+        return find_session(session, token, service.clock.now())
+
+
+async def form(request: Request) -> dict[str, str]:
+    """The fields of a small urlencoded form of our own pages. Raises NotAllowed, TooLarge, MalformedMessage."""
+    if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
+        raise NotAllowed("a form of this console", "one sent by another site", "open the console itself")
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM_BYTES:
+            raise TooLarge(
+                f"a form of at most {MAX_FORM_BYTES} bytes", "a longer one", "use the console's own page"
+            )
+    try:
+        fields = parse_qs(body.decode("ascii"), strict_parsing=bool(body), max_num_fields=8)
+    except ValueError as error:
+        raise MalformedMessage("a urlencoded form", str(error), "use the console's own page") from error
+    return {name: values[0] for name, values in fields.items()}
+
+
+def error_page(request: Request, error: ChoraleError) -> Response:
+    if isinstance(error, NotAuthenticated):
+        response = page(request, "notice.html", status=401, about="sign_in.needed", signed_in=None)
+        response.delete_cookie(SESSION_COOKIE, path=COOKIE_PATH)
+        return response
+    if isinstance(error, NotFound):
+        return page(request, "notice.html", status=404, about="error.not_found", signed_in=None, back=True)
+    return page(request, "error.html", status=error.status, error=error, signed_in=None)

@@ -1,0 +1,84 @@
+"""From a template and a request to a page in the officer's language.
+
+Rules:
+1. The language is the one asked for (`?language=`), else the remembered one, else the first that the browser
+   prefers and we have, else English. Asking remembers it in a cookie.
+2. Words come from privacy.report.catalogue, figures and charts from privacy.report: report and console agree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, PackageLoader
+
+from privacy.report.catalogue import DEFAULT_LANGUAGE, LANGUAGES, catalogue
+from privacy.report.render import environment, stylesheet
+
+LANGUAGE_COOKIE = "chorale-language"
+LANGUAGE_NAMES = {"en": "English", "ko": "한국어"}
+_REMEMBERED_SECONDS = 365 * 86400
+
+
+def page(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
+    """A page; `signed_in` must be among the values: an OfficerSession, or None."""
+    language = language_of(request)
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            t=catalogue(language),
+            languages=[(code, LANGUAGE_NAMES[code], _same_page(request, code)) for code in LANGUAGES],
+            styles=[f"/console/static/{name}?v={style_digest(name)}" for name in STYLES],
+            **values,
+        )
+    )
+    response = HTMLResponse(html, status_code=status, headers={"content-language": language})
+    if request.query_params.get("language") == language:
+        response.set_cookie(
+            LANGUAGE_COOKIE,
+            language,
+            max_age=_REMEMBERED_SECONDS,
+            path="/console",
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+    return response
+
+
+def language_of(request: Request) -> str:
+    preferred = [part.split(";")[0].strip()[:2] for part in request.headers.get("accept-language", "").split(",")]
+    asked = [request.query_params.get("language"), request.cookies.get(LANGUAGE_COOKIE), *preferred]
+    return next((code for code in asked if code in LANGUAGES), DEFAULT_LANGUAGE)
+
+
+def _same_page(request: Request, language: str) -> str:
+    url = request.url.include_query_params(language=language)
+    return f"{url.path}?{url.query}"
+
+
+STYLES = ("base.css", "console.css")
+
+
+@lru_cache
+def style(name: str) -> str:
+    """The text of one of STYLES."""
+    if name == "base.css":
+        return stylesheet(name)
+    return files("aggregator.console").joinpath("static", name).read_text("utf-8")
+
+
+@lru_cache
+def style_digest(name: str) -> str:
+    return hashlib.sha256(style(name).encode()).hexdigest()[:12]
+
+
+@lru_cache
+def _environment() -> Environment:
+    return environment(PackageLoader("aggregator.console", "templates"))
