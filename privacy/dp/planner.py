@@ -12,6 +12,8 @@ from privacy.dp.mechanism import CLAMP_SIGMAS, FINE_BITS, LARGEST_SHIFT, SIGNAL_
 from privacy.errors import UnsafeParameters
 
 LANE_WIDTHS = (12, 16, 24)
+# Wide enough that clamping X is rare: a batch's coordinate sums seldom pass 64 times their own noise.
+ROOMY_SIGMAS = 64
 
 
 @dataclass(frozen=True)
@@ -36,27 +38,30 @@ def lane_offset(width: int, contributors: int) -> int:
 
 
 def plan_lanes(noise_multiplier: float, honest: int, contributors: int) -> LanePlan:
-    """The narrowest width, with the least shift that fits it. contributors: n_max, the size of the roster.
+    """The narrowest width that fits, with the shift that serves it best. contributors: n_max, the roster's size.
 
+    A larger shift clamps the signal less and rounds it more coarsely, which adds 1 / (12 sigma_i^2) to the noise's
+    variance: half a percent at the coarsest. So: the least shift whose clamp is ROOMY_SIGMAS wide, and where no
+    shift of this width is so roomy, the largest.
     Raises UnsafeParameters if not even 24 bits hold noise 4 units wide and its margins.
     """
-    margins = SIGNAL_SIGMAS + CLAMP_SIGMAS
     for width in LANE_WIDTHS:
         offset = lane_offset(width, contributors)
-        for shift in range(LARGEST_SHIFT + 1):
-            sigma = 1 << (FINE_BITS - shift)
-            if offset >= margins * sigma:
-                bound = offset - CLAMP_SIGMAS * sigma
-                return LanePlan(
-                    width=width,
-                    shift=shift,
-                    lane_offset=offset,
-                    bound=bound,
-                    records_to_bound=(bound << shift) / fine_clip(noise_multiplier, honest),
-                    binding="lane" if shift else "fine grid",
-                )
+        if offset < (SIGNAL_SIGMAS + CLAMP_SIGMAS) << (FINE_BITS - LARGEST_SHIFT):
+            continue
+        roomy = (k for k in range(LARGEST_SHIFT) if offset >= (ROOMY_SIGMAS + CLAMP_SIGMAS) << (FINE_BITS - k))
+        shift = next(roomy, LARGEST_SHIFT)
+        bound = offset - (CLAMP_SIGMAS << (FINE_BITS - shift))
+        return LanePlan(
+            width=width,
+            shift=shift,
+            lane_offset=offset,
+            bound=bound,
+            records_to_bound=(bound << shift) / fine_clip(noise_multiplier, honest),
+            binding="lane" if shift else "fine grid",
+        )
     raise UnsafeParameters(
-        f"a lane offset of at least {margins * (1 << (FINE_BITS - LARGEST_SHIFT))}",
+        f"a lane offset of at least {(SIGNAL_SIGMAS + CLAMP_SIGMAS) << (FINE_BITS - LARGEST_SHIFT)}",
         f"{lane_offset(LANE_WIDTHS[-1], contributors)} in {LANE_WIDTHS[-1]} bits for {contributors} participants",
         "split the consortium",
     )
