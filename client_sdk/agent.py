@@ -211,7 +211,7 @@ class Agent:
         states.StateFolder(self.partner, campaign.digest).keep(state)
         self._states[campaign.digest] = state
         position = 0
-        before: list[Outcome] = []
+        before: tuple[Outcome, ...] = ()
         while not self._stopping.is_set():
             lines = self.partner.service.rounds(campaign.digest, position, LONG_POLL_SECONDS)
             self.serve_states(campaign)
@@ -221,12 +221,13 @@ class Agent:
                 position += 1
                 if self._settled(line.round, line.number, campaign):
                     continue
-                attempt = self._look(campaign, line.round, take_part, before)
-                if attempt is not None:
-                    before = []
-                    yield attempt
-                elif before and not take_part:
-                    yield before.pop()
+                item = self._look(campaign, line.round, take_part, before)
+                if isinstance(item, Attempt):
+                    before = ()
+                elif item is not None and take_part:
+                    before += (item,)
+                if item is not None:
+                    yield item
 
     def _settled(self, round_digest: str, number: int, campaign: Campaign) -> bool:
         """Whether nothing is left to do here for an attempt."""
@@ -236,16 +237,15 @@ class Agent:
         return number <= self._states[campaign.digest].round
 
     def _look(
-        self, campaign: Campaign, round_digest: str, take_part: bool, before: list[Outcome]
-    ) -> Attempt | None:
-        """What to do about one attempt: hand it out, or see it through here."""
+        self, campaign: Campaign, round_digest: str, take_part: bool, before: tuple[Outcome, ...]
+    ) -> Attempt | Outcome | None:
+        """What to do about one attempt: hand it out, see it through here, or (None) nothing."""
         document = self.partner.service.round(round_digest)
         plan = check_plan(document.plan, self.charter, campaign, self.partner.verifier)
         record = self.partner.journal.record(round_digest)
         if record is None and document.state in (RoundState.CLOSED, RoundState.VOID):
             return None
         self._stand_on(campaign, plan.base_state)
-        meter = self._meter(round_digest)
         if self._may_train(document, take_part):
             self.policy.check_plan(plan, self.charter)
             return Attempt(
@@ -254,15 +254,14 @@ class Agent:
                 mechanism=mechanism_of(self.partner, plan, campaign),
                 layout=self.partner.lanes(plan),
                 state=self._states[campaign.digest],
-                before=tuple(before),
+                before=before,
             )
         joining.accept(self.partner, document)
         record = self.partner.journal.record(round_digest)
         if record is not None and record.manifest is not None:
-            with meter.phase("upload", f"round {plan.round}, stored"):
+            with self._meter(round_digest).phase("upload", f"round {plan.round}, stored"):
                 upload.send(self.partner, round_digest)
-        before.append(self._finish(campaign, document))
-        return None
+        return self._finish(campaign, document)
 
     def _may_train(self, document: RoundDocument, take_part: bool) -> bool:
         """Rule 2: joined or not, an attempt is handed out only until its cohort was accepted."""

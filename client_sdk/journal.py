@@ -59,8 +59,8 @@ CREATE TABLE decision (
 
 _COLUMNS: Final = (
     "sequence, plan, campaign, round, open_deadline, signed_plan, signed_join, cohort, signed_cohort, joins,"
-    " manifest, attachment, receipt, seal, opened_set, opening, result_boxes, refusal, state, probe_ratio, confirmation,"
-    " void_vote, ending, reason"
+    " manifest, attachment, receipt, seal, opened_set, opening, result_boxes, refusal, state, probe_ratio,"
+    " confirmation, void_vote, ending, reason"
 )
 
 
