@@ -33,8 +33,10 @@ def show_error(error: ChoraleError) -> None:
 
 
 def facts(rows: Sequence[tuple[str, str]]) -> Table:
-    """Name and value, one a line."""
+    """Name and value, one a line; a hash is folded, never cut."""
     grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for name, value in rows:
         grid.add_row(Text(name, style="bold"), Text(value))
     return grid

@@ -146,6 +146,7 @@ def dump(message):
 @dataclass
 class ScriptedService:
     """fates: for each plan in the order posted, "confirmed", "void" or "closed"; the last one repeats.
+    "late": while this one joins, the one before it is confirmed.
 
     lose: how many of the next posts of a plan are taken and their answers lost. forged: confirmations by strangers.
     """
@@ -289,8 +290,11 @@ class ScriptedService:
         if query.get("wait") and self.states[digest] == "joining":
             self.clock.sleep(5)
             fate = self.fates[min(index, len(self.fates) - 1)]
-            self.states[digest] = fate
-            self.charges += fate != "closed"
+            if fate == "late":
+                self.states[self.plans[index - 1].digest] = "confirmed"
+            else:
+                self.states[digest] = fate
+                self.charges += fate != "closed"
         state = self.states[digest]
         close = Close(charter=plan.body.charter, plan=digest, cause="too-few-joined", reason="two joined")
         confirmed = {name: self.state(plan.body.round) for name in self.signers} if state == "confirmed" else {}

@@ -104,6 +104,16 @@ def test_failed_attempts_are_tried_again_and_not_for_ever(service, path):
     assert told.ends[-1] == (2, 4, "confirmed")
 
 
+def test_what_is_confirmed_late_spares_the_attempt_that_was_joining(service, path):
+    service.fates = ["void", "late", "confirmed"]
+    told = Told()
+    conductor(service, path, told, last_round=2).run()
+    attempts = [(plan.body.round, plan.body.attempt, service.states[plan.digest]) for plan in service.plans]
+    assert attempts == [(1, 1, "confirmed"), (1, 2, "closed"), (2, 1, "confirmed")]
+    assert service.plans[2].body.base_state == service.state(1)
+    assert "aborting" in told.notices[0]
+
+
 def test_it_is_done_at_once_when_the_rounds_are_there(service, path):
     conductor(service, path).run()
     conductor(service, path).run()
