@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from aggregator.api import problems
 from aggregator.api.constitution import NAME, VERSION
 from aggregator.api.openapi import ROUTERS
+from aggregator.console import pages
 from aggregator.rounds.lifecycle import Lifecycle
 from aggregator.settings import Settings
 from aggregator.storage.blobs import LocalBlobs
@@ -74,6 +75,7 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
+    app.include_router(pages.router)
     return app
 
 

@@ -1,0 +1,226 @@
+"""The officer's pages: who gets in, what each scope sees, what surrounds a page."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from aggregator.console.security import SESSION_COOKIE
+from aggregator.storage.officers import CONSORTIUM, create_link
+from privacy.errors import ChoraleError
+from tests.aggregator.conftest import Running
+from tests.aggregator.driver import RoundDriver
+
+
+def _link(running: Running, scope: str = CONSORTIUM, seconds: float = 3600.0) -> str:
+    with running.service.database.write() as session:
+        return create_link(session, "Ms Officer", scope, running.service.now() + seconds, running.service.source)
+
+
+def _sign_in(running: Running, scope: str = CONSORTIUM) -> None:
+    answer = running.http.post("/console/sign-in", data={"link": _link(running, scope)}, follow_redirects=False)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/console"
+
+
+def test_a_link_is_shown_without_being_used_and_then_works_once(running: Running) -> None:
+    link = _link(running)
+    for _ in range(3):  # as a mail scanner would
+        page = running.http.get("/console/sign-in", params={"link": link})
+        assert page.status_code == 200
+        assert link in page.text
+    first = running.http.post("/console/sign-in", data={"link": link}, follow_redirects=False)
+    assert first.status_code == 303
+    cookie = first.headers["set-cookie"].lower()
+    for wanted in ("httponly", "samesite=strict", "path=/console", "max-age="):
+        assert wanted in cookie
+    assert "secure" not in cookie  # plain HTTP on loopback: a browser would not send it back
+    running.http.cookies.clear()
+    again = running.http.post("/console/sign-in", data={"link": link}, follow_redirects=False)
+    assert again.status_code == 401
+    assert "set-cookie" not in again.headers
+
+
+def test_over_https_the_cookie_is_secure(running: Running) -> None:
+    answer = running.http.post(
+        "https://testserver/console/sign-in", data={"link": _link(running)}, follow_redirects=False
+    )
+    assert "secure" in answer.headers["set-cookie"].lower()
+    assert "strict-transport-security" in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/console", f"/console/rounds/{'0' * 64}"])
+def test_without_a_session_every_page_is_the_sign_in_page(running: Running, path: str) -> None:
+    for token in (None, "f" * 64):
+        headers = {"cookie": f"{SESSION_COOKIE}={token}"} if token else {}
+        answer = running.http.get(path, headers=headers)
+        assert answer.status_code == 401
+        assert "Please sign in" in answer.text
+
+
+def test_a_session_ends_by_itself_and_by_signing_out(running: Running) -> None:
+    _sign_in(running)
+    assert running.http.get("/console").status_code == 200
+    running.consortium.clock.seconds += running.settings.session_seconds + 1
+    assert running.http.get("/console").status_code == 401
+    _sign_in(running)
+    token = running.http.cookies[SESSION_COOKIE]
+    assert running.http.post("/console/sign-out").status_code == 200
+    assert running.http.get("/console", headers={"cookie": f"{SESSION_COOKIE}={token}"}).status_code == 401
+
+
+def test_an_expired_link_and_an_empty_form_are_refused(running: Running) -> None:
+    late = _link(running, seconds=-1.0)
+    for data in ({"link": late}, {"link": ""}, {}):
+        answer = running.http.post("/console/sign-in", data=data, follow_redirects=False)
+        assert answer.status_code == 401, answer.text
+        assert "does not work any more" in answer.text
+
+
+def test_bad_forms_are_refused_with_a_page(running: Running) -> None:
+    for body, headers, status in (
+        (b"x" * 5000, {}, 413),
+        (b"\xff\xff", {}, 422),
+        (b"link=a", {"sec-fetch-site": "cross-site"}, 403),
+    ):
+        answer = running.http.post("/console/sign-in", content=body, headers=headers)
+        assert answer.status_code == status
+        assert answer.headers["content-type"].startswith("text/html")
+
+
+def test_before_a_charter_the_console_says_so(running: Running) -> None:
+    _sign_in(running)
+    assert "No charter is in force yet" in running.http.get("/console").text
+
+
+def test_the_overview_shows_spent_and_left_for_everyone(running: Running, driver: RoundDriver) -> None:
+    driver.to_confirmed()
+    _sign_in(running)
+    text = running.http.get("/console").text
+    for entry in driver.charter.roster:
+        assert f'id="name-{entry.partner}"' in text
+    count = driver.charter.table[0].count
+    assert text.count(f'<p class="count">{count - 1}</p>') == driver.charter.n_max
+    assert text.count('class="gauge"') == 2 * driver.charter.n_max
+    assert f"/console/rounds/{driver.plan.digest}" in text
+    assert "chorale-partner report" in text
+
+
+def test_a_partners_officer_sees_that_partner_alone(running: Running, driver: RoundDriver) -> None:
+    driver.join_all()
+    own, other = driver.names[0], driver.names[1]
+    _sign_in(running, own)
+    text = running.http.get("/console").text
+    assert f'id="name-{own}"' in text
+    assert f'id="name-{other}"' not in text
+
+
+def test_an_officer_of_a_partner_outside_the_roster_sees_no_budget(running: Running, driver: RoundDriver) -> None:
+    del driver
+    _sign_in(running, "stranger")
+    text = running.http.get("/console").text
+    assert "Not on this charter" in text
+    assert 'class="gauge"' not in text
+
+
+def test_a_new_charge_shows_at_the_next_look(running: Running, driver: RoundDriver) -> None:
+    _sign_in(running)
+    count = driver.charter.table[0].count
+    # Nothing happened yet, but a plan is posted: all of its rounds are left.
+    assert f'<p class="count">{count}</p>' in running.http.get("/console").text
+    driver.join_all()
+    assert f'<p class="count">{count - 1}</p>' in running.http.get("/console").text
+
+
+def test_the_round_page_follows_the_round(running: Running, driver: RoundDriver) -> None:
+    _sign_in(running)
+    path = f"/console/rounds/{driver.plan.digest}"
+    assert "Nobody has joined yet" in running.http.get(path).text
+    shown = driver.to_confirmed()
+    text = running.http.get(path).text
+    for digest in (driver.plan.digest, shown["cohort"]):
+        assert digest in text
+    assert text.count('<span class="done"') == 5 * driver.charter.n_max
+    assert running.http.get(f"/console/rounds/{'0' * 64}").status_code == 404
+    assert running.http.get("/console/rounds/..%2f..").status_code == 404
+
+
+def test_every_answer_carries_the_policy(running: Running) -> None:
+    _sign_in(running)
+    for path in ("/console", "/console/sign-in?link=x", "/console/static/base.css", "/console/static/nothing.css"):
+        headers = running.http.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["x-content-type-options"] == "nosniff"
+        if "static" not in path:
+            assert headers["cache-control"] == "no-store"
+
+
+def test_language_follows_the_browser_is_switched_and_remembered(running: Running) -> None:
+    get = running.http.get
+    assert 'lang="en"' in get("/console/sign-in?link=x", headers={"accept-language": "de"}).text
+    assert 'lang="ko"' in get("/console/sign-in?link=x", headers={"accept-language": "ko-KR,ko;q=0.9"}).text
+    switched = get("/console/sign-in?link=x&language=ko")
+    assert '<html lang="ko">' in switched.text
+    assert 'href="/console/sign-in?link=x&amp;language=en"' in switched.text
+    assert '<html lang="ko">' in get("/console/sign-in?link=x").text
+    assert '<html lang="ko">' in get("/console/sign-in?link=x&language=xx").text
+
+
+def test_what_comes_from_outside_is_escaped(running: Running) -> None:
+    evil = '"><script>alert(1)</script>'
+    text = running.http.get("/console/sign-in", params={"link": evil}).text
+    assert "<script" not in text
+
+
+class _Strict(HTMLParser):
+    """What the policy would block, or leave unread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.faults: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "style" or name.startswith("on") or tag in ("style", "script"):
+                self.faults.append(f"{tag} {name}")
+            if name in ("href", "src", "action") and not re.match(r"^(/console|#|data:,$)", value or ""):
+                self.faults.append(f"{tag} {name}={value}")
+            if name == "id":
+                self.ids.append(value or "")
+        if tag == "svg" and not {"aria-label", "aria-hidden"} & {name for name, _ in attrs}:
+            self.faults.append("an svg without a label")
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_pages_hold_nothing_that_the_policy_blocks(running: Running, driver: RoundDriver, language: str) -> None:
+    driver.join_all()
+    _sign_in(running)
+    for path in ("/console", f"/console/rounds/{driver.plan.digest}", "/console/sign-in?link=x"):
+        parser = _Strict()
+        mark = "&" if "?" in path else "?"
+        answer = running.http.get(f"{path}{mark}language={language}")
+        assert answer.status_code == 200
+        parser.feed(answer.text)
+        assert parser.faults == []
+        assert len(parser.ids) == len(set(parser.ids))
+
+
+def test_errors_of_the_project_become_pages(running: Running, driver: RoundDriver, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from privacy.report import figures
+
+    driver.join_all()
+    _sign_in(running)
+
+    def fails(*asked: object) -> float:
+        raise ChoraleError("a finite epsilon", "nan", "do not go on")
+
+    monkeypatch.setattr(figures, "epsilon", fails)
+    answer = running.http.get("/console")
+    assert answer.status_code == 500
+    assert "came nan" in answer.text
