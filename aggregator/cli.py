@@ -10,12 +10,10 @@ The decisions are in aggregator/operator; this only asks, calls and prints.
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -200,7 +198,7 @@ def conduct(
                 PlanRecord(session.folder.plans),
                 session.key,
                 assignment,
-                _holder(operator),
+                session.folder.conductor_name,
                 session.clock,
                 session.verifier,
                 display,
@@ -286,12 +284,6 @@ def _stoppable() -> Iterator[None]:
     except KeyboardInterrupt:
         screens.errors.print("stopped; running it again goes on")
         raise typer.Exit(INTERRUPTED) from None
-
-
-def _holder(operator: Path) -> str:
-    """One name a folder and machine: a conductor that crashed finds its own lease again."""
-    place = sha256(str(operator.resolve()).encode()).hexdigest()[:12]
-    return f"{socket.gethostname()[:48]}-{place}"
 
 
 def _session(operator: Path) -> AbstractContextManager[OperatorSession]:

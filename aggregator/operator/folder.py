@@ -16,6 +16,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import socket
 import tomllib
 from collections.abc import Callable
 from contextlib import contextmanager
@@ -111,6 +112,11 @@ class OperatorFolder:
 
     def remember_approval(self, partner: str, enrolment: str) -> None:
         write_whole(self.path / APPROVALS_FILE, canonical({**self.approvals(), partner: enrolment}))
+
+    @property
+    def conductor_name(self) -> str:
+        """One name a folder and machine, for the lease: a conductor that crashed finds its own again."""
+        return f"{socket.gethostname()[:48]}-{digest(str(self.path.resolve()).encode())[:12]}"
 
     @contextmanager
     def conducting(self) -> Iterator[None]:
