@@ -129,7 +129,7 @@ class TestConsortium:
     size: int = 3
     n_min: int = 3
     colluders: int = 1
-    parameters: int = 3000
+    parameters: int = 20_000
     lane_width: int = 24
     shift: int = 8
     count: int = 5

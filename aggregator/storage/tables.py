@@ -232,7 +232,7 @@ class LedgerHeadRow(Table):
 
 class LedgerEntryRow(Table):
     __tablename__ = "ledger_entries"
-    __table_args__ = (Index("ix_ledger_entries_totals", "participant", "row", "index"),)
+    __table_args__ = (Index("ix_ledger_entries_totals", "charter", "participant", "row", "index"),)
     index: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     digest: Mapped[str] = mapped_column(DIGEST)
     at: Mapped[int]

@@ -66,7 +66,9 @@ def upgrade() -> None:
         sa.Column("entry", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("index", name=op.f("pk_ledger_entries")),
     )
-    op.create_index("ix_ledger_entries_totals", "ledger_entries", ["participant", "row", "index"], unique=False)
+    op.create_index(
+        "ix_ledger_entries_totals", "ledger_entries", ["charter", "participant", "row", "index"], unique=False
+    )
     op.create_table(
         "ledger_heads",
         sa.Column("chain", sa.String(length=64), nullable=False),

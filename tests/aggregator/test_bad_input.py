@@ -1,0 +1,477 @@
+"""What the service refuses: with which status and code, saying what to do, and losing nothing."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from aggregator.storage.blobs import LocalBlobWriter
+from privacy.he.addition import MODULUS
+from privacy.he.boxes import BoxKey
+from privacy.ledger.chain import verify_lines
+from privacy.protocol.canonical import canonical
+from privacy.protocol.http_contract import FRAME_TYPE, frame
+from privacy.protocol.identifiers import OPERATOR, ZERO_DIGEST
+from privacy.protocol.merkle import root
+from privacy.protocol.messages import Abort, ChainHead, Deadlines, ShardRoot, VectorLayout
+from privacy.protocol.signing import SigningKey, sign
+from tests.aggregator.conftest import Running
+from tests.aggregator.driver import SHARD_BYTES, RoundDriver
+from tests.consortium import EVENT, START, SeededSource, SignedClient, done, refused
+
+
+@pytest.fixture
+def uploading(driver: RoundDriver) -> RoundDriver:
+    driver.join_all()
+    driver.announce(driver.names[0])
+    return driver
+
+
+def _nothing_lost(driver: RoundDriver) -> None:
+    """The upload that was refused goes through when it is sent as it should be."""
+    name = driver.names[0]
+    driver.upload(name)
+    assert name in driver.document()["receipts"]
+
+
+# --- the request around a message ---------------------------------------------------------------------
+
+
+def test_unsigned(driver: RoundDriver) -> None:
+    refused(driver.http.get(driver.base), 401, "not-authenticated")
+
+
+def test_a_stranger(driver: RoundDriver) -> None:
+    stranger = SigningKey.generate(SeededSource("stranger"))
+    consortium = driver.consortium
+    unknown = SignedClient(driver.http, "nobody", stranger, consortium.clock, consortium.source)
+    refused(unknown.get(driver.base), 401, "not-authenticated")
+    pretender = SignedClient(driver.http, driver.names[0], stranger, consortium.clock, consortium.source)
+    refused(pretender.get(driver.base), 401, "bad-signature")
+
+
+def test_replayed(driver: RoundDriver) -> None:
+    client = driver.client(driver.names[0])
+    headers = client.headers("GET", driver.base, b"")
+    done(driver.http.get(driver.base, headers=headers))
+    refused(driver.http.get(driver.base, headers=headers), 401, "replayed-request")
+
+
+@pytest.mark.parametrize("skew", [-301, 301])
+def test_clock_skew(driver: RoundDriver, skew: int) -> None:
+    client = driver.client(driver.names[0])
+    refused(client.send("GET", driver.base, time=START + skew), 401, "clock-skew")
+    done(client.send("GET", driver.base, time=START + skew - skew // abs(skew)))
+
+
+def test_another_target_than_was_signed(driver: RoundDriver) -> None:
+    client = driver.client(driver.names[0])
+    headers = client.headers("GET", driver.base, b"")
+    refused(driver.http.get(f"{driver.base}?seen=1", headers=headers), 401, "bad-signature")
+
+
+def test_another_body_than_was_signed(driver: RoundDriver) -> None:
+    client = driver.client(driver.names[0])
+    signed = driver.consortium.join(driver.plan, driver.names[0], BoxKey.generate()).canonical_bytes
+    headers = client.headers("POST", f"{driver.base}/joins", signed)
+    answer = driver.http.post(f"{driver.base}/joins", content=signed + b" ", headers=headers)
+    refused(answer, 422, "digest-mismatch")
+
+
+def test_the_operators_routes_are_the_operators(driver: RoundDriver) -> None:
+    client = driver.client(driver.names[0])
+    refused(client.get("/v1/enrolments"), 403, "not-allowed")
+    refused(client.post("/v1/rounds", driver.consortium.by_operator(driver.plan)), 403, "not-allowed")
+    refused(driver.client(OPERATOR).post(f"{driver.base}/voids", {"a": 1}), 403, "not-allowed")
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status", "code"),
+    [
+        ("GET", "/v1/nowhere", 404, "not-found"),
+        ("DELETE", "/v1/about", 405, "not-found"),
+        ("GET", "/v1/rounds/../../etc/passwd", 404, "not-found"),
+        ("GET", "/v1/rounds/" + "ab" * 32, 404, "not-found"),
+        ("GET", "/v1/rounds/xyz", 422, "malformed-message"),
+        ("GET", "/v1/ledger?after=-1", 422, "malformed-message"),
+        ("GET", "/v1/ledger?limit=many", 422, "malformed-message"),
+        ("GET", "/v1/charters/latest?wait=1000", 422, "malformed-message"),
+    ],
+)
+def test_routes_that_are_none(driver: RoundDriver, method: str, target: str, status: int, code: str) -> None:
+    refused(driver.client(OPERATOR).send(method, target), status, code)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"{", b"[" * 100, b'{"body":1}', b'{"a":1, "b":2}', b"\xff\xfe", b'{"a":1,"a":2}', b"null"],
+)
+def test_what_is_no_message(driver: RoundDriver, body: bytes) -> None:
+    answer = driver.client(driver.names[0]).send("POST", f"{driver.base}/joins", body)
+    refused(answer, 422, "malformed-message")
+
+
+def test_a_body_beyond_every_limit(driver: RoundDriver, running: Running) -> None:
+    body = b" " * (running.settings.message_bytes + 1)
+    refused(driver.client(driver.names[0]).send("POST", f"{driver.base}/joins", body), 413, "too-large")
+
+
+# --- joining ------------------------------------------------------------------------------------------
+
+
+def test_joined_twice(driver: RoundDriver) -> None:
+    done(driver.join(driver.names[0]), 201)
+    refused(driver.join(driver.names[0]), 409, "conflict")
+    budget = done(driver.client(driver.names[0]).get("/v1/budget"))["participants"][0]["rows"][0]
+    assert budget["reserved"] == 1
+
+
+def test_a_join_by_another(driver: RoundDriver) -> None:
+    signed = driver.consortium.join(driver.plan, driver.names[1], BoxKey.generate())
+    refused(driver.client(driver.names[0]).post(f"{driver.base}/joins", signed), 401, "bad-signature")
+
+
+def test_a_join_for_another_round(driver: RoundDriver) -> None:
+    other = driver.consortium.plan(driver.charter, driver.campaign, attempt=9)
+    signed = driver.consortium.join(other, driver.names[0], BoxKey.generate())
+    refused(driver.client(driver.names[0]).post(f"{driver.base}/joins", signed), 422, "weaker-than-charter")
+
+
+def test_a_round_key_of_small_order(driver: RoundDriver) -> None:
+    join = driver.consortium.join(driver.plan, driver.names[0], BoxKey.generate()).body
+    false_key = join.round_key[: 2 * 1184] + "00" * 32
+    signed = driver.consortium.by(driver.names[0], join.model_copy(update={"round_key": false_key}))
+    refused(driver.client(driver.names[0]).post(f"{driver.base}/joins", signed), 422, "key-refused")
+
+
+def test_a_join_after_the_deadline(driver: RoundDriver, running: Running) -> None:
+    driver.consortium.clock.seconds = driver.plan.deadlines.join + 0.5
+    done(driver.join(driver.names[0]), 201)
+    driver.consortium.clock.seconds = driver.plan.deadlines.join + 1
+    answer = driver.join(driver.names[1])
+    assert answer.status_code == 409
+    assert answer.json()["type"].rsplit(":", 1)[1] in ("deadline-passed", "wrong-state")
+
+
+def test_a_budget_that_is_spent(driver: RoundDriver) -> None:
+    for attempt in range(1, driver.consortium.count + 1):
+        if attempt > 1:
+            driver = RoundDriver(driver.consortium, driver.http, driver.charter, driver.campaign, attempt=attempt)
+        driver.join_all()
+        _abort(driver)
+    driver = RoundDriver(
+        driver.consortium, driver.http, driver.charter, driver.campaign, attempt=driver.consortium.count + 1
+    )
+    refused(driver.join(driver.names[0]), 409, "budget-exhausted")
+    lines = done(driver.client(OPERATOR).get("/v1/ledger")).splitlines(keepends=True)
+    totals = verify_lines(lines).totals.row(driver.charter.digest, driver.names[0], "training")
+    assert (totals.charged, totals.reserved) == (driver.consortium.count, 0)
+
+
+def test_concurrent_joins_of_one_partner_reserve_once(driver: RoundDriver) -> None:
+    name = driver.names[0]
+    messages = [driver.consortium.join(driver.plan, name, BoxKey.generate()) for _ in range(4)]
+    clients = [driver.client(name) for _ in range(64)]
+    bodies = [messages[place % 4].canonical_bytes for place in range(64)]
+    headers = [
+        client.headers("POST", f"{driver.base}/joins", body) for client, body in zip(clients, bodies, strict=True)
+    ]
+    statuses: list[int] = []
+
+    def send(place: int) -> None:
+        answer = driver.http.post(f"{driver.base}/joins", content=bodies[place], headers=headers[place])
+        statuses.append(answer.status_code)
+
+    threads = [threading.Thread(target=send, args=(place,)) for place in range(64)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(set(statuses)) == [201, 409]
+    assert statuses.count(201) == 16
+    lines = done(driver.client(OPERATOR).get("/v1/ledger")).splitlines(keepends=True)
+    assert verify_lines(lines).totals.row(driver.charter.digest, name, "training").reserved == 1
+
+
+# --- plans --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        ({"event": EVENT.model_copy(update={"noise_multiplier": 1.9})}, 422, "weaker-than-charter"),
+        ({"event": EVENT.model_copy(update={"sampling_rate": 0.06})}, 422, "weaker-than-charter"),
+        (
+            {"layout": VectorLayout(parameters=20_000, probes=10, lane_width=24, shift=8)},
+            422,
+            "weaker-than-charter",
+        ),
+        (
+            {"layout": VectorLayout(parameters=19_999, probes=1024, lane_width=24, shift=8)},
+            422,
+            "weaker-than-charter",
+        ),
+        (
+            {"layout": VectorLayout(parameters=20_000, probes=1024, lane_width=12, shift=0)},
+            422,
+            "unsafe-parameters",
+        ),
+        ({"charter": "ab" * 32}, 422, "weaker-than-charter"),
+        ({"base_state": "ab" * 32}, 404, "not-found"),
+        ({"attempt": 1, "base_state": "cd" * 32}, 409, "conflict"),
+        ({"deadlines": Deadlines(join=START + 9, upload=START + 9, open=START + 10)}, 422, "configuration"),
+        ({"deadlines": Deadlines(join=START - 9, upload=START + 9, open=START + 10)}, 409, "deadline-passed"),
+    ],
+)
+def test_plans_that_are_refused(driver: RoundDriver, changes: dict[str, Any], status: int, code: str) -> None:
+    _abort(driver)
+    plan = driver.consortium.plan(driver.charter, driver.campaign, attempt=2).model_copy(update=changes)
+    refused(driver.client(OPERATOR).post("/v1/rounds", driver.consortium.by_operator(plan)), status, code)
+
+
+def test_a_second_open_attempt(driver: RoundDriver) -> None:
+    plan = driver.consortium.plan(driver.charter, driver.campaign, attempt=2)
+    answer = driver.client(OPERATOR).post("/v1/rounds", driver.consortium.by_operator(plan))
+    refused(answer, 409, "wrong-state")
+
+
+def test_a_plan_by_a_stranger(driver: RoundDriver) -> None:
+    _abort(driver)
+    plan = driver.consortium.plan(driver.charter, driver.campaign, attempt=2)
+    signed = sign(plan, OPERATOR, SigningKey.generate(SeededSource("stranger")))
+    refused(driver.client(OPERATOR).post("/v1/rounds", signed), 401, "bad-signature")
+
+
+# --- uploads ------------------------------------------------------------------------------------------
+
+
+def test_a_truncated_shard(uploading: RoundDriver) -> None:
+    client = uploading.client(uploading.names[0])
+    target, shard = f"{uploading.base}/uploads/mine/shards/0", uploading.shards(uploading.names[0])[0]
+    digest = hashlib.sha256(shard).hexdigest()
+    body = shard[:-8]
+    refused(client.send("PUT", target, body, digest=digest), 422, "malformed-message")
+    refused(client.send("PUT", target, shard[:-3], digest=digest), 422, "malformed-message")
+    _nothing_lost(uploading)
+
+
+def test_an_oversized_shard(uploading: RoundDriver) -> None:
+    client = uploading.client(uploading.names[0])
+    target, shard = f"{uploading.base}/uploads/mine/shards/0", uploading.shards(uploading.names[0])[0]
+    digest = hashlib.sha256(shard).hexdigest()
+    refused(client.send("PUT", target, shard + bytes(8), digest=digest), 413, "too-large")
+    _nothing_lost(uploading)
+
+
+def test_a_shard_without_its_length(uploading: RoundDriver) -> None:
+    client = uploading.client(uploading.names[0])
+    target, shard = f"{uploading.base}/uploads/mine/shards/0", uploading.shards(uploading.names[0])[0]
+    headers = client.headers("PUT", target, shard)
+    refused(uploading.http.put(target, content=iter([shard]), headers=headers), 422, "malformed-message")
+    _nothing_lost(uploading)
+
+
+def test_a_shard_of_another_digest(uploading: RoundDriver) -> None:
+    name = uploading.names[0]
+    other = bytes(SHARD_BYTES)
+    refused(uploading.put(name, 0, other), 422, "digest-mismatch")
+    right = hashlib.sha256(uploading.shards(name)[0]).hexdigest()
+    target = f"{uploading.base}/uploads/mine/shards/0"
+    refused(uploading.client(name).send("PUT", target, other, digest=right), 422, "digest-mismatch")
+    _nothing_lost(uploading)
+
+
+def test_a_shard_that_the_manifest_does_not_count(uploading: RoundDriver) -> None:
+    name = uploading.names[0]
+    refused(uploading.put(name, 99, uploading.shards(name)[0]), 404, "not-found")
+
+
+def test_a_word_beyond_q(driver: RoundDriver, running: Running) -> None:
+    driver.join_all()
+    name = driver.names[0]
+    driver.vector(name)[7] = MODULUS
+    missing = driver.announce(name)
+    problem = refused(driver.put(name, missing[0]), 422, "out-of-range")
+    assert "word 7" in problem["came"]
+    assert not (running.settings.blobs / "rounds" / driver.plan.digest / "uploads").exists()
+    assert not list((running.settings.blobs / "incoming").iterdir())
+    assert driver.announce(name) == missing
+
+
+def test_a_second_differing_upload(uploading: RoundDriver) -> None:
+    name = uploading.names[0]
+    other, attachment = uploading.manifest(name)
+    answer = uploading.client(name).post_frame(f"{uploading.base}/uploads", other, attachment)
+    refused(answer, 409, "conflict")
+    _nothing_lost(uploading)
+
+
+def _coefficients(driver: RoundDriver) -> dict[str, Any]:
+    return {"coefficients": driver.words + 1}
+
+
+def _other_shards(driver: RoundDriver) -> dict[str, Any]:
+    return {"shards": ShardRoot(root=root([bytes(32)]), count=1, shard_bytes=SHARD_BYTES)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "code"),
+    [
+        (lambda driver: {"plan": "ab" * 32}, 409, "conflict"),
+        (lambda driver: {"cohort": "ab" * 32}, 409, "conflict"),
+        (lambda driver: {"partner": driver.names[1]}, 409, "conflict"),
+        (_coefficients, 422, "malformed-message"),
+        (_other_shards, 422, "malformed-message"),
+        (lambda driver: {"boxes": driver.boxes(driver.names)[0]}, 422, "digest-mismatch"),
+        (lambda driver: {"boxes": driver.boxes(driver.names[:2])[0]}, 422, "malformed-message"),
+    ],
+)
+def test_manifests_that_are_refused(
+    driver: RoundDriver, changes: Callable[[RoundDriver], dict[str, Any]], status: int, code: str
+) -> None:
+    driver.join_all()
+    name = driver.names[0]
+    signed, attachment = driver.manifest(name, **changes(driver))
+    refused(driver.client(name).post_frame(f"{driver.base}/uploads", signed, attachment), status, code)
+    _nothing_lost(driver)
+
+
+def test_frames_that_are_cut_short(driver: RoundDriver) -> None:
+    driver.join_all()
+    name = driver.names[0]
+    signed, attachment = driver.manifest(name)
+    whole = frame(signed.canonical_bytes, attachment)
+    for body in (b"", whole[:3], whole[:100], whole[:-1], whole + b"x"):
+        answer = driver.client(name).send("POST", f"{driver.base}/uploads", body, FRAME_TYPE)
+        refused(answer, 422, "malformed-message")
+    false_root = bytes(32) + attachment[32:]
+    refused(driver.client(name).post_frame(f"{driver.base}/uploads", signed, false_root), 422, "digest-mismatch")
+    _nothing_lost(driver)
+
+
+def test_a_receipt_before_the_shards(uploading: RoundDriver) -> None:
+    refused(uploading.receipt(uploading.names[0]), 409, "wrong-state")
+
+
+def test_a_full_disk(uploading: RoundDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(writer: LocalBlobWriter, piece: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalBlobWriter, "write", full)
+        refused(uploading.put(uploading.names[0], 0), 507, "storage-full")
+    _nothing_lost(uploading)
+
+
+# --- after the seal -----------------------------------------------------------------------------------
+
+
+def test_openings_that_are_refused(driver: RoundDriver) -> None:
+    driver.to_opening()
+    name = driver.names[0]
+    target = f"{driver.base}/openings"
+    cases: list[tuple[dict[str, Any], int, str]] = [
+        ({"seal": "ab" * 32}, 409, "conflict"),
+        ({"fingerprint": None}, 422, "malformed-message"),
+        ({"boxes": driver.boxes(driver.names[:2])[0]}, 422, "malformed-message"),
+        ({"boxes": driver.boxes(driver.names)[0]}, 422, "digest-mismatch"),
+    ]
+    for changes, status, code in cases:
+        signed, boxes = driver.opening(name, **changes)
+        refused(driver.client(name).post_frame(target, signed, boxes), status, code)
+    signed, boxes = driver.opening(name)
+    refused(driver.client(name).post_frame(target, signed, boxes[:-1]), 422, "malformed-message")
+    done(driver.client(name).post_frame(target, signed, boxes), 201)
+    refused(driver.open(name), 409, "conflict")
+    assert driver.document()["openings"] == [name]
+
+
+def test_confirmations_that_are_refused(driver: RoundDriver) -> None:
+    driver.to_opening()
+    name = driver.names[0]
+    target = f"{driver.base}/confirmations"
+    off_chain = driver.confirmation(name, checkpoint=ChainHead(count=2, head="ab" * 32))
+    refused(driver.client(name).post(target, off_chain), 422, "ledger-broken")
+    beyond = driver.confirmation(name, checkpoint=ChainHead(count=999, head="ab" * 32))
+    refused(driver.client(name).post(target, beyond), 422, "ledger-broken")
+    refused(driver.client(name).post(target, driver.confirmation(name, seal="ab" * 32)), 409, "conflict")
+    empty = driver.confirmation(name, checkpoint=ChainHead(count=0, head=ZERO_DIGEST))
+    done(driver.client(name).post(target, empty), 201)
+    refused(driver.confirm(name, "ef" * 32), 409, "conflict")
+
+
+def test_a_void_vote_without_openings(driver: RoundDriver) -> None:
+    driver.to_opening()
+    refused(driver.void(driver.names[0]), 409, "not-enough-openings")
+
+
+def test_messages_out_of_their_time(driver: RoundDriver) -> None:
+    name = driver.names[0]
+    refused(driver.client(name).get(f"{driver.base}/cohort"), 409, "wrong-state")
+    refused(driver.client(name).get(f"{driver.base}/uploads"), 409, "wrong-state")
+    refused(driver.client(name).get(f"{driver.base}/sum/digests"), 404, "not-found")
+    refused(driver.client(name).get(f"{driver.base}/uploads/mine"), 404, "not-found")
+
+
+# --- constituting -------------------------------------------------------------------------------------
+
+
+def test_an_invitation_is_used_once_and_expires(running: Running) -> None:
+    consortium = running.consortium
+    operator = consortium.client(running.http, OPERATOR)
+    name = consortium.names[0]
+
+    def invite() -> str:
+        answer = operator.post("/v1/invitations", {"partner": name, "expires_in_seconds": 60})
+        token: str = done(answer, 201)["token"]
+        return token
+
+    def enrol(token: str, named: str) -> Any:
+        message = consortium.enrolment(name, named).model_dump(mode="json")
+        return running.http.post("/v1/enrolments", content=canonical({"token": token, "enrolment": message}))
+
+    late = invite()
+    consortium.clock.seconds += 61
+    refused(enrol(late, late), 401, "not-authenticated")
+    refused(enrol("0" * 64, "0" * 64), 401, "not-authenticated")
+    token = invite()
+    refused(enrol(token, late), 401, "not-authenticated")
+    done(enrol(token, token), 201)
+    done(enrol(token, token), 201)
+    other = invite()
+    refused(enrol(other, other), 409, "conflict")
+
+
+def test_charters_that_are_refused(running: Running) -> None:
+    consortium = running.consortium
+    charter, _ = consortium.constitute(running.http)
+    operator = consortium.client(running.http, OPERATOR)
+    stranger = SigningKey.generate(SeededSource("stranger")).public
+    cases: list[tuple[dict[str, Any], int, str]] = [
+        ({}, 201, ""),
+        ({"epoch": 3, "previous": charter.digest}, 409, "conflict"),
+        ({"epoch": 2}, 409, "conflict"),
+        ({"n_min": 2}, 422, "unsafe-parameters"),
+        ({"server_keys": stranger}, 422, "weaker-than-charter"),
+        (
+            {"roster": (charter.roster[0].model_copy(update={"signing_keys": stranger}), *charter.roster[1:])},
+            422,
+            "weaker-than-charter",
+        ),
+    ]
+    for changes, status, code in cases:
+        answer = operator.post("/v1/charters", consortium.by_operator(consortium.charter(**changes)))
+        if code:
+            refused(answer, status, code)
+        else:
+            done(answer, status)
+
+
+def _abort(driver: RoundDriver) -> None:
+    body = Abort(charter=driver.charter.digest, plan=driver.plan.digest, reason="next")
+    done(driver.client(OPERATOR).post(f"{driver.base}/abort", driver.consortium.by_operator(body)))

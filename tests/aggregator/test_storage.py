@@ -1,0 +1,140 @@
+"""Migrations, the append-only ledger, blobs, tokens and the server's folder."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+from sqlalchemy.exc import DatabaseError
+
+from aggregator.settings import Settings
+from aggregator.storage import officers
+from aggregator.storage.blobs import LocalBlobs, write_blob
+from aggregator.storage.database import Database, announce
+from aggregator.storage.folder import SERVER_KEY_FILE, create_server_folder, load_keys
+from aggregator.storage.ledger import head, lines, record_action
+from aggregator.storage.tables import Table
+from privacy.errors import ConfigurationError, NotAuthenticated, NotFound
+from privacy.ledger.chain import verify_lines
+from privacy.protocol.signing import SigningKey
+from tests.consortium import SeededSource
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    heard: list[str] = []
+    database = Database(f"sqlite:///{tmp_path / 'chorale.db'}", heard.append)
+    database.migrate()
+    database.migrate()
+    return database
+
+
+def test_the_migrations_make_the_tables(database: Database) -> None:
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+
+
+@pytest.mark.parametrize("statement", ["UPDATE ledger_entries SET at = 0", "DELETE FROM ledger_entries"])
+def test_the_ledger_can_only_grow(database: Database, statement: str) -> None:
+    with database.write() as session:
+        record_action(session, "ab" * 32, 1, None, "first")
+        record_action(session, "ab" * 32, 2, "partner-01", "second")
+    with pytest.raises(DatabaseError, match="append-only"), database.write() as session:
+        session.execute(text(statement))
+    with database.read() as session:
+        chain = verify_lines(list(lines(session, 0, 10)))
+        assert chain.head == head(session)
+        assert chain.head.count == 2
+
+
+def test_what_fails_writes_nothing_and_announces_nothing(tmp_path: Path) -> None:
+    heard: list[str] = []
+    database = Database(f"sqlite:///{tmp_path / 'chorale.db'}", heard.append)
+    database.migrate()
+
+    def fail() -> None:
+        with database.write() as session:
+            record_action(session, "ab" * 32, 1, None, "first")
+            announce(session, "news")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert heard == []
+    with database.write() as session:
+        assert head(session).count == 0
+        announce(session, "news")
+    assert heard == ["news"]
+
+
+def test_a_blob_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    name = f"rounds/{'ab' * 32}/sum/0"
+    with blobs.writer(name) as writer:
+        writer.write(b"half")
+    with pytest.raises(NotFound):
+        blobs.path(name)
+    write_blob(blobs, name, b"whole")
+    assert blobs.read(name, 1, 3) == b"hol"
+    with pytest.raises(NotFound):
+        blobs.read(name, 1, 9)
+    for _ in range(2):
+        blobs.delete(f"rounds/{'ab' * 32}")
+    with pytest.raises(NotFound):
+        blobs.path(name)
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "rounds/..", "rounds//x", "incoming/x", "Up", "a/.b", ""])
+def test_no_path_is_a_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="no name of a blob"):
+        LocalBlobs(tmp_path).writer(name)
+
+
+def test_officers_links_are_used_once_and_sessions_end(database: Database) -> None:
+    source = SeededSource("officers")
+    with database.write() as session:
+        token = officers.create_link(session, "Ada", "partner-01", 100.0, source)
+        late = officers.create_link(session, "Ada", "partner-01", 10.0, source)
+    with database.write() as session:
+        session_token, signed_in = officers.redeem_link(session, token, 50.0, 60, source)
+    assert (signed_in.officer, signed_in.scope, signed_in.expires) == ("Ada", "partner-01", 110.0)
+    for used in (token, late, "unknown"):
+        with pytest.raises(NotAuthenticated), database.write() as session:
+            officers.redeem_link(session, used, 50.0, 60, source)
+    with database.read() as session:
+        assert officers.find_session(session, session_token, 109.0) == signed_in
+        with pytest.raises(NotAuthenticated):
+            officers.find_session(session, session_token, 110.0)
+        with pytest.raises(NotAuthenticated):
+            officers.find_session(session, token, 50.0)
+    with database.write() as session:
+        officers.revoke_session(session, session_token, 60.0)
+    with database.read() as session, pytest.raises(NotAuthenticated):
+        officers.find_session(session, session_token, 61.0)
+
+
+def test_the_folder_keeps_the_online_key_to_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    operator = SigningKey.generate(SeededSource("operator")).public
+    public = create_server_folder(tmp_path / "s", operator, SeededSource("server"), port=9000, shard_bytes=32768)
+    key_file = tmp_path / "s" / SERVER_KEY_FILE
+    assert stat.S_IMODE(key_file.stat().st_mode) == 0o600
+    keys = load_keys(tmp_path / "s")
+    assert (keys.server.public, keys.operator) == (public, operator)
+    settings = Settings.load(tmp_path / "s")
+    assert (settings.port, settings.shard_bytes, settings.url) == (9000, 32768, "http://127.0.0.1:9000")
+    monkeypatch.setenv("CHORALE_PORT", "9001")
+    assert Settings.load(tmp_path / "s").port == 9001
+    monkeypatch.setenv("CHORALE_SHARD_BYTES", "40000")
+    with pytest.raises(ConfigurationError, match="32768"):
+        Settings.load(tmp_path / "s")
+    with pytest.raises(ConfigurationError):
+        create_server_folder(tmp_path / "s", operator, SeededSource("again"))
+    key_file.chmod(0o640)
+    with pytest.raises(ConfigurationError, match="0640"):
+        load_keys(tmp_path / "s")
