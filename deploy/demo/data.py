@@ -161,9 +161,7 @@ def open_deal(folder: Path, settings: DealSettings) -> Deal:
         raise ConfigurationError(
             f"a deal of {settings}", f"{stored['settings']}", f"delete {folder} and prepare again"
         )
-    return Deal(
-        folder, tuple(stored["tasks"]), tuple(stored["train_compounds"]), tuple(stored["test_compounds"])
-    )
+    return Deal(folder, tuple(stored["tasks"]), tuple(stored["train_compounds"]), tuple(stored["test_compounds"]))
 
 
 def read_assays() -> tuple[list[str], list[tuple[str, int, float]]]:
@@ -205,9 +203,7 @@ def deal_to_partners(measured: NDArray[np.bool_], settings: DealSettings) -> NDA
     return np.asarray(np.minimum(dealt, settings.partners - 1), dtype=np.int64)
 
 
-def hold_out(
-    scaffolds: Sequence[str], fraction: float, settings: DealSettings, purpose: str
-) -> NDArray[np.bool_]:
+def hold_out(scaffolds: Sequence[str], fraction: float, settings: DealSettings, purpose: str) -> NDArray[np.bool_]:
     """Which compounds are held out, bool (n,): whole scaffolds in hashed order, while they fit."""
     members: dict[str, list[int]] = defaultdict(list)
     for index, scaffold in enumerate(scaffolds):

@@ -42,9 +42,7 @@ def test_fold(partners: tuple[PartnerData, ...]) -> Fold:
 
 
 def validation_fold(partners: tuple[PartnerData, ...]) -> Fold:
-    return Fold(
-        tuple(p.train[~p.validation] for p in partners), tuple(p.train[p.validation] for p in partners)
-    )
+    return Fold(tuple(p.train[~p.validation] for p in partners), tuple(p.train[p.validation] for p in partners))
 
 
 @dataclass(frozen=True)
