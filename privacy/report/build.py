@@ -38,8 +38,7 @@ from privacy.report.tally import ParticipantTally, Tally
 Outcomes = Mapping[str, RoundState]
 """What became of each attempt, by its plan's digest."""
 
-_CURVE_POINTS = 9
-_PLANNED_POINTS = 3
+_CURVE_POINTS = 10
 _OUTCOMES: dict[RoundState, Outcome] = {
     RoundState.CONFIRMED: "confirmed",
     RoundState.VOID: "void",
@@ -210,21 +209,27 @@ def _with_curve(
 ) -> GuaranteeBudget:
     """Epsilon after some of the charges, then with more of the planned event, up to what is left of it."""
     events = tally.events
-    places = [(count, 0) for count in _spaced(len(events), _CURVE_POINTS)]
+    marks = _marks(sum(row.count for row in charter.table))
+    places = [(count, 0) for count in sorted({0, len(events), *(m for m in marks if m < len(events))})]
     if planned is not None:
-        places += [(len(events), more) for more in _spaced(planned[1], _PLANNED_POINTS) if more]
+        end = len(events) + planned[1]
+        ahead = sorted({end, *(m for m in marks if len(events) < m < end)})
+        places += [(len(events), count - len(events)) for count in ahead]
     points = []
     for happened, more in places:
-        ahead = (planned[0],) * more if planned is not None else ()
-        counted = figures.counts((*events[:happened], *ahead))
+        follows = (planned[0],) * more if planned is not None else ()
+        counted = figures.counts((*events[:happened], *follows))
         cost = figures.epsilon(counted, delta, budget.kind, charter.honest)
         points.append(CurvePoint(charges=happened + more, epsilon=_stated(cost), planned=more > 0))
     return budget.model_copy(update={"curve": tuple(points)})
 
 
-def _spaced(total: int, points: int) -> list[int]:
-    """0, 1, total and a few between, denser where epsilon grows fastest: at the start."""
-    return sorted({0, min(1, total), *(round(total * (step / points) ** 1.6) for step in range(points + 1))})
+def _marks(total: int) -> list[int]:
+    """Where curves are drawn: denser at the start, where epsilon grows fastest.
+
+    The same for every participant of a charter, so that those who took part in like rounds share the figures.
+    """
+    return sorted({min(1, total), *(round(total * (step / _CURVE_POINTS) ** 1.6) for step in range(_CURVE_POINTS))})
 
 
 def _difference(all_of_it: float, part: float) -> float:

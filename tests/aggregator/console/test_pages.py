@@ -142,7 +142,7 @@ def test_the_round_page_follows_the_round(running: Running, driver: RoundDriver)
     text = running.http.get(path).text
     for digest in (driver.plan.digest, shown["cohort"]):
         assert digest in text
-    assert text.count('<span class="done"') == 5 * driver.charter.n_max
+    assert text.count('<span class="mark done"') == 5 * driver.charter.n_max
     assert running.http.get(f"/console/rounds/{'0' * 64}").status_code == 404
     assert running.http.get("/console/rounds/..%2f..").status_code == 404
 
