@@ -35,6 +35,9 @@ MAX_SUBSETS: Final = 128
 """Garbage fails at its first polynomial, so a subset costs milliseconds; beyond this many none is tried."""
 
 
+_MISFIT: Final = "its share does not fit the others: it, or a dealer to it, was false"
+
+
 @dataclass(frozen=True, repr=False)
 class Opened:
     """A sum that opened. `values`: int64[layout.length]; `summed_key`: S, int64[4096]."""
@@ -62,7 +65,10 @@ class Unsealed:
 
 @dataclass
 class SealedSum:
-    """One seal under decoding. `manifests`: U's, verified; `accused`: partner -> why it was set aside."""
+    """One seal under decoding. `manifests`: U's, verified; `accused`: partner -> why it was set aside.
+
+    `used`: whose shares opened the sum.
+    """
 
     plan: Plan
     cohort: Cohort
@@ -72,6 +78,7 @@ class SealedSum:
     shares: dict[str, NDArray[np.uint32]] = field(default_factory=dict)
     opening_digests: dict[str, str] = field(default_factory=dict)
     signed_fingerprints: dict[str, FingerprintValue] = field(default_factory=dict)
+    used: tuple[str, ...] = ()
 
     @property
     def round_digest(self) -> str:
@@ -161,7 +168,8 @@ def open_with(partner: Partner, sealed: SealedSum, folder: ShardFolder) -> Opene
             failure = error
             continue
         for name in accused:
-            sealed.accused[name] = "its share does not fit the others: it, or a dealer to it, was false"
+            sealed.accused[name] = _MISFIT
+        sealed.used = tuple(name for name in subset if name not in accused)
         return opened
     assert failure is not None
     raise failure
@@ -172,6 +180,19 @@ def _choices(names: list[str], needed: int) -> Iterator[tuple[str, ...]]:
     yield tuple(names)
     if len(names) > needed and comb(len(names), needed) <= MAX_SUBSETS:
         yield from combinations(names, needed)
+
+
+def name_misfits(partner: Partner, sealed: SealedSum) -> None:
+    """Name those whose share, come later or left out, does not lie on the polynomials that opened the sum."""
+    needed = sealed.quorum(partner.charter.colluders)
+    bound = PARAMETER_SETS[partner.charter.parameter_set].key_bound(len(sealed.seal.contributors))
+    for name in sorted(set(sealed.shares) - set(sealed.used) - set(sealed.accused)):
+        names = (*sealed.used[:needed], name)
+        points = [sealed.cohort.point(member) for member in names]
+        try:
+            recover(points, np.stack([sealed.shares[member] for member in names]), needed, bound)
+        except OpeningFailed:
+            sealed.accused[name] = _MISFIT
 
 
 def _open_subset(

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
 from client_sdk.confirming import verified_confirmations, vote_void
-from client_sdk.decode import Opened, SealedSum, Unsealed, download_sum, open_with, take_openings
+from client_sdk.decode import Opened, SealedSum, Unsealed, download_sum, name_misfits, open_with, take_openings
 from client_sdk.fingerprints import check_fingerprints, confirmed_fingerprints
 from client_sdk.meter import Meter
 from client_sdk.partner import Partner
@@ -86,6 +86,7 @@ def _try(partner: Partner, sealed: SealedSum, document: RoundDocument, meter: Me
     folder, of_sum = download_sum(partner, sealed)
     opened: Opened = open_with(partner, sealed, folder)
     fingerprints = _fingerprints(partner, sealed, document, of_sum)
+    name_misfits(partner, sealed)
     for name, why in sealed.accused.items():
         meter.alarm(f"{name}: {why}")
     return Unsealed(sealed.seal, opened, fingerprints)

@@ -30,6 +30,7 @@ from client_sdk.partner import Outside, Partner
 from client_sdk.progress import Silent
 from privacy.clock import SystemClock
 from privacy.dp.events import PrivacyEvent, TableRow
+from privacy.protocol.canonical import canonical
 from privacy.protocol.identifiers import OPERATOR, ZERO_DIGEST
 from privacy.protocol.messages import (
     Campaign,
@@ -43,7 +44,6 @@ from privacy.protocol.messages import (
     VectorLayout,
     parse_signed,
 )
-from privacy.protocol.canonical import canonical
 from privacy.protocol.signing import SigningKey, countersign, sign
 from privacy.randomness import SystemRandom
 from tests.consortium import SeededSource, SignedClient, done
@@ -86,9 +86,7 @@ def serving(settings: Settings) -> Iterator[str]:
     """The service's address; it runs in a thread of this process."""
     with ThreadPoolExecutor(1) as pool, socket.create_server(("127.0.0.1", 0)) as listening:
         app = create_app(settings, SystemClock(), SystemRandom(), pool)
-        server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
-        )
+        server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
         try:
