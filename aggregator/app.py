@@ -33,13 +33,13 @@ from aggregator.storage.service import Service
 from privacy.clock import Clock, SystemClock
 from privacy.randomness import RandomSource, SystemRandom
 
-GRACE_SECONDS = 10
+GRACE_SECONDS = 5
 
 
 def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Executor | None = None) -> FastAPI:
     """The ASGI application over one server folder.
 
-    pool: where shards are added; a pool of `settings.sum_workers` spawned processes unless given.
+    pool: where shards are added, the caller's to close; `settings.sum_workers` spawned processes unless given.
     """
     notifier = Notifier()
     database = Database(settings.database, notifier.publish)
@@ -54,12 +54,15 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
     )
     database.migrate()
 
+    def make_pool() -> Executor:
+        return pool or ProcessPoolExecutor(settings.sum_workers, multiprocessing.get_context("spawn"))
+
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         del app
         notifier.attach(asyncio.get_running_loop())
-        adding = pool or ProcessPoolExecutor(settings.sum_workers, multiprocessing.get_context("spawn"))
-        ticker = asyncio.create_task(Lifecycle(service, adding).run())
+        lifecycle = Lifecycle(service, make_pool)
+        ticker = asyncio.create_task(lifecycle.run())
         try:
             yield
         finally:
@@ -67,7 +70,7 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
             with contextlib.suppress(asyncio.CancelledError):
                 await ticker
             if pool is None:
-                adding.shutdown(wait=False, cancel_futures=True)
+                lifecycle.close()
             database.close()
 
     app = FastAPI(title=NAME, version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)

@@ -152,7 +152,9 @@ class TestConsortium:
 
     def server_folder(self, path: Path, shard_bytes: int = 32768) -> Settings:
         """A server folder whose operator is this consortium's, and its settings."""
-        self.server_keys = create_server_folder(path, self.operator.public, SeededSource("server"))
+        self.server_keys = create_server_folder(
+            path, self.operator.public, SeededSource("server"), shard_bytes=shard_bytes
+        )
         return Settings(folder=path, shard_bytes=shard_bytes, sum_workers=1)
 
     def client(self, http: httpx.Client, identity: str) -> SignedClient:

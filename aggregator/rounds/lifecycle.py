@@ -10,7 +10,8 @@ Rules:
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import Executor
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Executor
 
 import structlog
 from sqlalchemy import delete, select
@@ -68,9 +69,10 @@ def purge(service: Service) -> None:
 class Lifecycle:
     """The ticker and its sums."""
 
-    def __init__(self, service: Service, pool: Executor) -> None:
+    def __init__(self, service: Service, make_pool: Callable[[], Executor]) -> None:
         self._service = service
-        self._pool = pool
+        self._make_pool = make_pool
+        self._pool = make_pool()
         self._sums: dict[str, asyncio.Task[None]] = {}
         self._purged = 0.0
 
@@ -99,8 +101,18 @@ class Lifecycle:
     async def _sum(self, round_digest: str) -> None:
         try:
             await asyncio.to_thread(make_seal, self._service, round_digest, self._pool)
+        except BrokenExecutor:
+            # A process of the pool was killed (out of memory, or by hand): that pool will never work again.
+            _log.exception("sum-process-died", round=round_digest)
+            self.close()
+            self._pool = self._make_pool()
+            await asyncio.sleep(RETRY_SECONDS)
         except Exception:  # noqa: BLE001 - as above; the attempt stays summing and is tried again
             _log.exception("sum-failed", round=round_digest, retry_seconds=RETRY_SECONDS)
             await asyncio.sleep(RETRY_SECONDS)
         finally:
             self._sums.pop(round_digest, None)
+
+    def close(self) -> None:
+        """Let go of the pool; shards not yet begun are left for the next start."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
