@@ -109,6 +109,12 @@ class DeadlinePassed(WrongState):
     code = "deadline-passed"
 
 
+class AttemptOver(WrongState):
+    """A round attempt ended before this partner was in a cohort; nothing was charged, the next one comes."""
+
+    code = "attempt-over"
+
+
 class WeakerThanCharter(ChoraleError):
     """A plan or campaign promises less than the charter that everyone signed."""
 
