@@ -61,6 +61,13 @@ class Traffic:
 
 
 @dataclass(frozen=True)
+class _Answer:
+    status: int
+    headers: httpx.Headers
+    content: bytes
+
+
+@dataclass(frozen=True)
 class Identity:
     """Who signs requests: a partner id and its key."""
 
@@ -158,10 +165,10 @@ class Transport:
         while True:
             try:
                 answer = self._once(method, path, body, content_type, query, limit)
-                if answer.status_code < 400:
+                if answer.status < 300:
                     return answer.content
                 failure = self._error(answer)
-                if answer.status_code not in RETRIED_STATUSES:
+                if answer.status not in RETRIED_STATUSES:
                     raise failure
             except httpx.TransportError as error:
                 failure = ServiceUnavailable(
@@ -184,7 +191,7 @@ class Transport:
         content_type: str | None,
         query: Mapping[str, str | int] | None,
         limit: int,
-    ) -> httpx.Response:
+    ) -> _Answer:
         headers = {} if content_type is None else {"content-type": content_type}
         request = self._client.build_request(method, path, params=query, content=body or None, headers=headers)
         if self._identity is not None:
@@ -193,7 +200,7 @@ class Transport:
         answer = self._client.send(request, stream=True)
         try:
             content = bytearray()
-            for chunk in answer.iter_raw():
+            for chunk in answer.iter_bytes():
                 content += chunk
                 if len(content) > limit:
                     raise TooLarge(
@@ -204,7 +211,7 @@ class Transport:
             self.traffic.down += len(content) + _header_bytes(answer.headers)
         finally:
             answer.close()
-        return httpx.Response(answer.status_code, headers=answer.headers, content=bytes(content))
+        return _Answer(answer.status_code, answer.headers, bytes(content))
 
     def _sign(self, identity: Identity, request: httpx.Request, body: bytes) -> dict[str, str]:
         now = int(self._clock.now())
@@ -215,19 +222,19 @@ class Transport:
         signature = identity.key.sign_request(text)
         return RequestClaims(identity.name, now, nonce, body_digest, signature).headers()
 
-    def _error(self, answer: httpx.Response) -> ChoraleError:
+    def _error(self, answer: _Answer) -> ChoraleError:
         problem = None
         if answer.headers.get("content-type", "").startswith(PROBLEM_TYPE):
             try:
                 problem = json.loads(answer.content)
             except (ValueError, RecursionError):
                 problem = None
-        error = error_of(problem if isinstance(problem, dict) else None, answer.status_code)
+        error = error_of(problem if isinstance(problem, dict) else None, answer.status)
         if isinstance(error, ClockSkew):
             return self._skew(answer, error)
         return error
 
-    def _skew(self, answer: httpx.Response, error: ClockSkew) -> ClockSkew:
+    def _skew(self, answer: _Answer, error: ClockSkew) -> ClockSkew:
         try:
             server = parsedate_to_datetime(answer.headers["date"]).timestamp()
         except (KeyError, ValueError):

@@ -65,6 +65,7 @@ def test_a_false_share_is_set_aside_and_named(
     expected = sum(values_for(name).astype(np.int64) for name in made.names)
     for outcome in outcomes.values():
         assert outcome.confirmed
+        assert outcome.values is not None
         assert np.array_equal(outcome.values, expected)
         assert list(outcome.report.accused) == [LIAR]
     standing[0] = outcomes[LIAR].state
@@ -77,6 +78,7 @@ def test_who_joined_and_never_uploads_is_left_out(five: tuple[Choir, Campaign, l
     expected = sum(values_for(name).astype(np.int64) for name in made.names if name != LIAR)
     for outcome in outcomes.values():
         assert outcome.confirmed
+        assert outcome.values is not None
         assert np.array_equal(outcome.values, expected)
         assert LIAR not in outcome.report.contributors
     standing[0] = outcomes[LIAR].state
