@@ -18,6 +18,7 @@ from types import TracebackType
 from torch import nn
 
 from client_sdk.agent import Agent
+from client_sdk.campaign_wait import DEFAULT_PATIENCE, wait_for_campaign
 from client_sdk.keystore import Passphrase
 from client_sdk.per_record import BLOCK
 from client_sdk.progress import Progress
@@ -66,6 +67,7 @@ class Consortium:
         until: int | None = None,
         *,
         campaign: str | None = None,
+        patience: float = DEFAULT_PATIENCE,
         block: int = BLOCK,
         threads: int = 1,
         home_rate: float = DEFAULT_HOME_RATE,
@@ -74,13 +76,14 @@ class Consortium:
 
         model: any torch module that Opacus can clip. shared: which parameters are the consortium's (a test of the
         name, a prefix, several); None: all trainable ones. until: stop once this round is confirmed; None: go on
-        for as long as there are rounds. campaign: name or digest; None: the one there is. block: records in a
-        padded block, a multiple of 16. threads: torch's. home_rate: learning rate of steps at home (*local*
-        rounds), a public constant.
+        for as long as there are rounds. campaign: name or digest; None: the one there is. patience: seconds to
+        wait until it is signed. block: records in a padded block, a multiple of 16. threads: torch's. home_rate:
+        learning rate of steps at home (*local* and *none* rounds), a public constant: their step is
+        home_rate x sum / denominator of the campaign.
         """
         if self._rounds is not None:
             self._rounds.settle()
-        chosen = self.agent.find_campaign(campaign)
+        chosen = wait_for_campaign(self.agent, campaign, patience)
         state = self.agent.current_state(chosen)
         self._rounds = Rounds(self.agent, chosen, state, model, shared, until, Pace(block, threads, home_rate))
         self._rounds.recover(

@@ -81,10 +81,11 @@ def _run_script(script: Path, arguments: list[str], config: Path) -> None:
 
 def _follow(config: Path, wanted: str | None, until: int | None) -> None:
     from client_sdk.agent import Agent
+    from client_sdk.campaign_wait import wait_for_campaign
 
     to = out()
     with Agent.open(config, passphrase=passphrase_prompt(), progress=terminal_progress()) as agent:
-        campaign = agent.find_campaign(wanted)
+        campaign = wait_for_campaign(agent, wanted)
         state = agent.current_state(campaign)
         to.print(f"following {campaign.name} from round {state.round}; Ctrl-C ends it, nothing is lost")
         if until is not None and state.round >= until:
@@ -108,7 +109,7 @@ def status(config: Config = Path(DEFAULT_CONFIG), json: AsJson = False) -> None:
     to.print(f"ledger   {found['ledger']['count']} charges, head {found['ledger']['head']}")
     if found["stopped"]:
         to.print(f"[bold red]stopped[/]: {found['stopped']}")
-    table = Table("round", "attempt", "contributed", "opened", "state after", "end")
+    table = Table("round", "plan", "contributed", "opened", "state after", "end")
     for attempt in found["attempts"][-20:]:
         table.add_row(
             str(attempt["round"]),

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from typer.testing import CliRunner
 
 from client_sdk.agent import Agent
 from client_sdk.campaign_file import draft, read_campaign_file
+from client_sdk.campaign_wait import wait_for_campaign
 from client_sdk.cli import app, main
 from client_sdk.commands.budgets import own_budget
 from client_sdk.export import export
@@ -22,7 +24,7 @@ from client_sdk.keystore import PASSPHRASE_VARIABLE, create_keys
 from client_sdk.partner import Outside, Partner
 from client_sdk.progress import Silent
 from client_sdk.session import CONFIG_VARIABLE, Consortium
-from privacy.errors import ConfigurationError, UnsupportedModel
+from privacy.errors import ConfigurationError, NotFound, UnsupportedModel
 from privacy.randomness import SystemRandom
 from tests.client_sdk.campaigns import charter
 
@@ -194,6 +196,36 @@ def test_consortium_opens_the_folder_that_the_environment_names(
         assert isinstance(consortium.agent, Agent)
         with pytest.raises(ConfigurationError, match="charter accept"):
             _ = consortium.charter
+
+
+class Impatient:
+    """An agent whose campaign comes at the third asking, on a clock that its sleep moves."""
+
+    def __init__(self, asked_before: int) -> None:
+        self.left = asked_before
+        self.time = 0.0
+        outside = Outside(self, SystemRandom(), Silent(), sleep=self.sleep)  # type: ignore[arg-type]
+        self.partner = SimpleNamespace(outside=outside)
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    def find_campaign(self, wanted: str | None) -> str:
+        if self.left == 0:
+            return f"campaign {wanted}"
+        self.left -= 1
+        raise NotFound("a campaign in force", "none", "wait")
+
+
+def test_a_script_may_start_before_the_campaign_is_signed() -> None:
+    agent = Impatient(3)
+    assert wait_for_campaign(agent, "x", 60.0) == "campaign x"  # type: ignore[arg-type, comparison-overlap]
+    assert agent.time == 0.5 + 1.0 + 2.0
+    with pytest.raises(NotFound):
+        wait_for_campaign(Impatient(100), "x", 60.0)  # type: ignore[arg-type]
 
 
 def test_a_campaign_is_drafted_from_a_module(folder: Path) -> None:
