@@ -86,9 +86,12 @@ def _pattern(key: str) -> str:
 
 
 def curve(budget: GuaranteeBudget, label: str, cap_label: str) -> Markup:
-    """Epsilon over charged attempts, what happened as a line, what is planned dashed; empty without points."""
+    """Epsilon over charged attempts, what happened as a line, what is planned dashed.
+
+    Empty without points, and once epsilon is infinite: a line that stops before that would belittle it.
+    """
     finite = [point for point in budget.curve if point.epsilon != INFINITE]
-    if len(finite) < 2:
+    if len(finite) < 2 or budget.epsilon == INFINITE:
         return Markup("")
     steps = max(point.charges for point in finite)
     top = _nice_above(max(budget.cap, *(float(point.epsilon) for point in finite)))

@@ -146,6 +146,12 @@ def test_a_gauge_beyond_its_cap_shows_the_cap_within() -> None:
     assert float(cap.get("x1", "0")) == pytest.approx(360 * 8 / 10.4, abs=0.1)
 
 
+def test_no_curve_is_drawn_once_epsilon_is_infinite() -> None:
+    aster, birch, _ = _report(unprotected=True).participants
+    assert charts.curve(birch.guarantees[0], "label", "cap").startswith("<svg")
+    assert charts.curve(aster.guarantees[0], "label", "cap") == ""
+
+
 def test_labels_of_charts_are_escaped() -> None:
     assert "<i>" not in charts.gauge(_budget(1.0, 8.0), '"><i>', "k")
 
