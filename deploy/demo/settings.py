@@ -71,7 +71,7 @@ class FreeSettings:
 class ForestSettings:
     """A random forest a task (scikit-learn).
 
-    Best on validation of max_features log2, sqrt and 0.1, and of leaves of 1 and 2: the strongest is the one to beat.
+    Best on validation of max_features log2, sqrt and 0.1, and leaves of 1 and 2: the strongest is the one to beat.
     """
 
     trees: int = 200

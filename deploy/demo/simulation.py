@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -126,8 +126,17 @@ def _clipped_gradient(
     return np.asarray((features.T @ residual).T)
 
 
-def table(fold: Fold, settings: DemoSettings, seed: int) -> dict[str, tuple[Scores, float]]:
-    """Every method of the demo's table with its scores and its seconds of wall time on one core."""
+@dataclass(frozen=True)
+class Measured:
+    """One row of the table: the name that summary.json uses, its scores, and seconds of wall time, one thread."""
+
+    method: str
+    scores: Scores
+    seconds: float
+
+
+def table(fold: Fold, settings: DemoSettings, seed: int) -> Iterator[Measured]:
+    """Every method of the demo's table, one after the other."""
     everyone = pool(fold.train)
     count = len(fold.train)
     methods: dict[str, Callable[[], tuple[Predictor, ...]]] = {
@@ -137,22 +146,19 @@ def table(fold: Fold, settings: DemoSettings, seed: int) -> dict[str, tuple[Scor
         "federated_no_dp": lambda: (simulate_free(fold.train, FreeSettings(), seed),) * count,
         "pooled": lambda: (train_mlp(everyone, MlpSettings()),) * count,
     }
-    results = {}
-    for name, train in methods.items():
+    for method, train in methods.items():
         start = time.perf_counter()
         scores = judge(train(), fold.test)
-        results[name] = (scores, time.perf_counter() - start)
-    return results
+        yield Measured(method, scores, time.perf_counter() - start)
 
 
-def print_table(results: dict[str, tuple[Scores, float]]) -> None:
-    for name, (scores, seconds) in results.items():
-        for where, mean, each in (
-            ("own", scores.mean_own, scores.own),
-            ("everyone", scores.mean_everyone, scores.everyone),
-        ):
-            partners = " ".join(f"{value:.3f}" for value in each)
-            print(f"{name:16} {where:9} {mean:.4f}  {partners}  {seconds:5.1f} s")
+def print_row(row: Measured) -> None:
+    for where, mean, each in (
+        ("own", row.scores.mean_own, row.scores.own),
+        ("everyone", row.scores.mean_everyone, row.scores.everyone),
+    ):
+        partners = " ".join(f"{value:.3f}" for value in each)
+        print(f"{row.method:16} {where:9} {mean:.4f}  {partners}  {row.seconds:5.1f} s", flush=True)
 
 
 def main() -> None:
@@ -164,10 +170,11 @@ def main() -> None:
     settings = DemoSettings()
     partners = prepare(chosen.data, settings.deal).partners()
     fold = validation_fold(partners) if chosen.validation else test_fold(partners)
-    print_table(table(fold, settings, seed=1))
+    for row in table(fold, settings, seed=1):
+        print_row(row)
     for seed in range(2, chosen.seeds + 1):
         again = judge((simulate_private(fold.train, settings, seed),) * len(fold.train), fold.test)
-        print(f"federated, seed {seed}: own {again.mean_own:.4f} everyone {again.mean_everyone:.4f}")
+        print(f"federated, seed {seed}: own {again.mean_own:.4f} everyone {again.mean_everyone:.4f}", flush=True)
 
 
 if __name__ == "__main__":
