@@ -71,7 +71,7 @@ def test_the_closed_form_is_the_sum_of_clipped_record_gradients() -> None:
     assert np.allclose(came, expected.numpy(), atol=1e-5)
 
 
-def test_the_noise_multiplier_is_the_least_that_keeps_the_promise() -> None:
+def test_the_noise_multiplier_keeps_the_promise_and_wastes_little() -> None:
     settings = DemoSettings()
 
     def epsilon(noise_multiplier: float) -> float:
