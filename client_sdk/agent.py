@@ -197,17 +197,22 @@ class Agent:
 
         Ends after `stop`. Raises PolicyRefused, BudgetExhausted, RolledBack, LedgerBroken.
         """
-        for item in self._walk(campaign, state, take_part=True):
+        for item in self.attend(campaign, state, take_part=True):
             if isinstance(item, Attempt):
                 yield item
 
     def watch(self, campaign: Campaign, state: ModelState) -> Iterator[Outcome]:
         """Outcomes of rounds in which this partner does not train: it opens what it must, decodes and confirms."""
-        for item in self._walk(campaign, state, take_part=False):
+        for item in self.attend(campaign, state, take_part=False):
             if isinstance(item, Outcome):
                 yield item
 
-    def _walk(self, campaign: Campaign, state: ModelState, take_part: bool) -> Iterator[Attempt | Outcome]:
+    def attend(self, campaign: Campaign, state: ModelState, take_part: bool) -> Iterator[Attempt | Outcome]:
+        """What `follow` and `watch` are made of: attempts to take part in, and outcomes of those seen through here.
+
+        An outcome comes as soon as it is there, also one of an attempt that a crash cut off; it then stands in the
+        next attempt's `before` as well.
+        """
         states.StateFolder(self.partner, campaign.digest).keep(state)
         self._states[campaign.digest] = state
         position = 0

@@ -228,7 +228,7 @@ def take_part(agent: Agent, campaign: Campaign, upload: bool = True) -> Outcome:
 
     `upload` False: it joins, and never comes back with data.
     """
-    for item in agent._walk(campaign, agent.current_state(campaign), take_part=True):
+    for item in agent.attend(campaign, agent.current_state(campaign), take_part=True):
         if isinstance(item, Outcome):
             return item
         joined = agent.join(item)

@@ -1,0 +1,71 @@
+"""A partner's process that contributes plain integers until a round is reached: no model, no training.
+
+python -m tests.system.partner_process CONFIG CAMPAIGN UNTIL. It prints a JSON line for each phase and outcome.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+from client_sdk.agent import Agent
+from client_sdk.attempt import Attempt, Outcome
+from privacy.clock import SystemClock
+from privacy.protocol.messages import Campaign
+from privacy.randomness import SystemRandom
+from tests.client_sdk.choir import passphrase, values_for
+
+
+class Lines:
+    """Progress as lines, so that a test can kill the process at a phase."""
+
+    def phase(self, name: str, detail: str = "") -> None:
+        print(json.dumps({"phase": name}), flush=True)
+
+    def transfer(self, name: str, done: int, total: int) -> None:
+        return None
+
+    def notice(self, text: str) -> None:
+        print(json.dumps({"notice": text}), flush=True)
+
+
+def main(config: str, campaign_digest: str, until: str) -> None:
+    progress = Lines()
+    with Agent.open(
+        Path(config), clock=SystemClock(), source=SystemRandom(), passphrase=passphrase, progress=progress
+    ) as agent:
+        campaign: Campaign = agent.campaign(campaign_digest)
+        state = agent.current_state(campaign)
+        if state.round >= int(until):
+            return
+        for item in agent.attend(campaign, state, take_part=True):
+            if isinstance(item, Attempt):
+                joined = agent.join(item)
+                agent.contribute(joined, values_for(agent.partner.name))
+                outcome = agent.finish(joined, item.state)
+            else:
+                outcome = item
+            show(outcome)
+            if outcome.state.round >= int(until):
+                return
+
+
+def show(outcome: Outcome) -> None:
+    values = None if outcome.values is None else sha256(outcome.values.tobytes()).hexdigest()
+    print(
+        json.dumps(
+            {
+                "outcome": outcome.ended,
+                "round": outcome.plan.round,
+                "state": outcome.state.digest,
+                "values": values,
+            }
+        ),
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
