@@ -36,7 +36,7 @@ from client_sdk.settings import Settings
 from client_sdk.transport import LONG_POLL_SECONDS
 from privacy.clock import Clock, SystemClock
 from privacy.errors import ConfigurationError, NotFound, WeakerThanCharter
-from privacy.protocol.messages import Campaign, Charter, Signed, parse_signed
+from privacy.protocol.messages import Campaign, Charter, Plan, Signed, parse_signed
 from privacy.protocol.plan_checks import check_campaign, check_plan
 from privacy.protocol.round_state import RoundState
 from privacy.randomness import Keystream, RandomSource, SystemRandom, hedged_seed
@@ -266,7 +266,7 @@ class Agent:
         if record is not None and record.manifest is not None:
             with self._meter(round_digest).phase("upload", f"round {plan.round}, stored"):
                 upload.send(self.partner, round_digest)
-        return self._finish(campaign, document)
+        return self._finish(campaign, document.plan)
 
     def _may_train(self, document: RoundDocument, take_part: bool) -> bool:
         """Rule 2: joined or not, an attempt is handed out only until its cohort was accepted."""
@@ -306,15 +306,14 @@ class Agent:
         `state`: the one that the attempt's plan starts from (`joined.attempt.state`).
         """
         del state  # the agent holds it, checked against the plan, since the attempt was handed out
-        document = self.partner.service.round(joined.round_digest)
-        return self._finish(joined.attempt.campaign, document)
+        return self._finish(joined.attempt.campaign, joined.attempt.signed_plan)
 
-    def _finish(self, campaign: Campaign, document: RoundDocument) -> Outcome:
-        meter = self._meter(document.round)
+    def _finish(self, campaign: Campaign, plan: Signed[Plan]) -> Outcome:
+        meter = self._meter(plan.digest)
         base = self._states[campaign.digest]
-        outcome = Finisher(self.partner, campaign, document.plan, base, meter).run()
+        outcome = Finisher(self.partner, campaign, plan, base, meter).run()
         self._states[campaign.digest] = outcome.state
-        del self._meters[document.round]
+        del self._meters[plan.digest]
         return outcome
 
     def keystream_for(self, joined: JoinedAttempt, purpose: str) -> Keystream:

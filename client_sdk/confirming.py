@@ -14,7 +14,7 @@ from client_sdk.decode import SealedSum, Unsealed
 from client_sdk.partner import Partner
 from privacy.errors import ChoraleError, NotEnoughOpenings, WrongState
 from privacy.protocol.identifiers import SERVER
-from privacy.protocol.messages import Confirmation, Plan, UploadFingerprint, VoidVote
+from privacy.protocol.messages import Cohort, Confirmation, Plan, UploadFingerprint, VoidVote, parse_signed
 from privacy.protocol.round_state import quorum
 
 _REASON_LIMIT = 500
@@ -56,7 +56,11 @@ def verified_confirmations(partner: Partner, plan: Plan) -> dict[str, Confirmati
 
 def confirmed_state(partner: Partner, plan: Plan) -> str:
     """Rule 3. Raises NotEnoughOpenings where no state has t confirmations."""
-    signed, _ = partner.service.cohort(plan.digest)
+    record = partner.journal.record(plan.digest)
+    if record is not None and record.signed_cohort is not None:
+        signed = parse_signed(Cohort, record.signed_cohort)
+    else:
+        signed, _ = partner.service.cohort(plan.digest)
     cohort = partner.verifier.verify(signed, {SERVER: partner.charter.server_keys})
     needed = quorum(len(cohort.members), partner.charter.colluders)
     confirmations = verified_confirmations(partner, plan)

@@ -24,7 +24,7 @@ from client_sdk.decode import Opened, SealedSum, Unsealed
 from client_sdk.journal import AttemptRecord
 from client_sdk.meter import Meter
 from client_sdk.model_state import ModelState, apply_sum
-from client_sdk.opening import release, request_for
+from client_sdk.opening import Manifests, release, request_for
 from client_sdk.partner import Partner
 from client_sdk.service import RoundDocument
 from client_sdk.unsealing import statistics_digest, unseal
@@ -86,9 +86,10 @@ class Finisher:
             return self._closed(document)
         unsealed: Unsealed | None = None
         if record.confirmation is None:
-            self._open(document.seal)
+            manifests = partner.service.manifests(self._round)
+            self._open(document.seal, manifests)
             with self._meter.phase("decode"):
-                unsealed, document = self._decode(document, document.seal)
+                unsealed, document = self._decode(document, document.seal, manifests)
             if unsealed is not None:
                 self._take(unsealed)
         else:
@@ -106,15 +107,15 @@ class Finisher:
     def _wait_for_seal(self) -> RoundDocument:
         document = self._partner.service.round(self._round)
         while document.seal is None and not document.state.ended:
-            document = self._partner.service.round(self._round, document.version)
+            document = self._partner.wait_round(self._round, document.version)
         return document
 
-    def _open(self, seal: Signed[Seal]) -> None:
+    def _open(self, seal: Signed[Seal], manifests: Manifests) -> None:
         record = self._record()
         if record.cohort is None or self._accepted_later(record):
             return
         with self._meter.phase("open"):
-            release(self._partner, record, seal)
+            release(self._partner, record, seal, manifests)
 
     def _accepted_later(self, record: AttemptRecord) -> bool:
         found = self._partner.journal.query(
@@ -125,9 +126,11 @@ class Finisher:
 
     # --- the sum --------------------------------------------------------------------------------------
 
-    def _decode(self, document: RoundDocument, seal: Signed[Seal]) -> tuple[Unsealed | None, RoundDocument]:
+    def _decode(
+        self, document: RoundDocument, seal: Signed[Seal], manifests: Manifests
+    ) -> tuple[Unsealed | None, RoundDocument]:
         try:
-            sealed = self._sealed_sum(seal)
+            sealed = self._sealed_sum(seal, manifests)
         except CheckRefused as refused:
             # Nothing that fails checks 1 to 4 is ever applied, whoever opened it.
             self._meter.alarm(f"not decoded: {refused}")
@@ -137,9 +140,8 @@ class Finisher:
         self._accused.update(sealed.accused)
         return unsealed, document
 
-    def _sealed_sum(self, seal: Signed[Seal]) -> SealedSum:
+    def _sealed_sum(self, seal: Signed[Seal], manifests: Manifests) -> SealedSum:
         partner, record = self._partner, self._record()
-        manifests = partner.service.manifests(self._round)
         if record.cohort is not None:
             request = request_for(partner, record, seal, manifests)
         else:
@@ -210,8 +212,10 @@ class Finisher:
         """Wait until the attempt has ended, and take the state that counts."""
         partner = self._partner
         while not document.state.ended:
-            states.answer_requests(partner, self._campaign)
-            document = partner.service.round(self._round, document.version)
+            version = document.version
+            document = partner.wait_round(self._round, version)
+            if document.version == version:
+                states.answer_requests(partner, self._campaign)
         if document.state is RoundState.CLOSED:
             return self._closed(document)
         if document.state is RoundState.VOID:

@@ -4,7 +4,7 @@ Rules:
 1. The round key is kept and the join is in the journal before the join is sent; a resend is the same bytes.
 2. A cohort is accepted if every check of `cohort_checks` passes and it holds the very join that this partner
    signed; accepting it and charging the own ledger are one transaction.
-3. The service's ledger is verified and compared before each join.
+3. The service's ledger is verified and compared before a folder's first join; from then on at each confirmation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ def join(partner: Partner, attempt: Attempt, meter: Meter) -> JoinedAttempt:
     if record is not None and record.cohort is not None:
         return rebuild(partner, attempt, record)
     with meter.phase("join", f"round {attempt.plan.round}"):
-        partner.ledger_watch.sync(partner.service)
+        if not partner.ledger_watch.compared:
+            partner.ledger_watch.sync(partner.service)
         message = _own_join(partner, attempt, record)
         try:
             partner.service.join(message)
@@ -39,7 +40,7 @@ def join(partner: Partner, attempt: Attempt, meter: Meter) -> JoinedAttempt:
             partner.progress.notice(f"not joined now: {late.came}")
         document = partner.service.round(round_digest)
         while document.cohort is None and not document.state.ended:
-            document = partner.service.round(round_digest, document.version)
+            document = partner.wait_round(round_digest, document.version)
         accept(partner, document)
     record = partner.journal.record(round_digest)
     if record is None or record.cohort is None:

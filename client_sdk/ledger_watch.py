@@ -39,6 +39,7 @@ class LedgerWatch:
         self._verifier = verifier
         self._clock = clock
         self._chain = self._load()
+        self.compared = False
 
     @property
     def head(self) -> ChainHead:
@@ -74,6 +75,7 @@ class LedgerWatch:
             )
         self._keep(checkpoint)
         self._compare()
+        self.compared = True
         return target
 
     def _checkpoint(self, signed: Signed[Checkpoint]) -> Signed[Checkpoint]:

@@ -35,7 +35,10 @@ from privacy.protocol.opening_checks import OpeningRequest, OwnUpload, check_ope
 _REASON_LIMIT = 500
 
 
-def release(partner: Partner, record: AttemptRecord, seal: Signed[Seal]) -> None:
+Manifests = dict[str, Signed[Manifest]]
+
+
+def release(partner: Partner, record: AttemptRecord, seal: Signed[Seal], manifests: Manifests) -> None:
     """Open for this seal if all seven checks pass, or refuse aloud; harmless to call again."""
     if record.refusal is not None:
         partner.service.refuse(parse_signed(Refusal, record.refusal))
@@ -46,13 +49,13 @@ def release(partner: Partner, record: AttemptRecord, seal: Signed[Seal]) -> None
             partner.progress.notice("this attempt's key is gone (a reboot): the others open without this partner")
             return
         try:
-            _open_first(partner, record, seal, key)
+            _open_first(partner, record, seal, manifests, key)
         except CheckRefused as refused:
             _refuse(partner, record.plan, refused)
             return
     elif record.seal is not None and parse_signed(Seal, record.seal).digest != seal.digest:
         try:
-            _open_again(partner, record, seal)
+            _open_again(partner, record, seal, manifests)
         except CheckRefused as refused:
             _refuse(partner, record.plan, refused)
             return
@@ -69,7 +72,7 @@ def send(partner: Partner, round_digest: str) -> None:
 
 
 def request_for(
-    partner: Partner, record: AttemptRecord, seal: Signed[Seal], manifests: dict[str, Signed[Manifest]]
+    partner: Partner, record: AttemptRecord, seal: Signed[Seal], manifests: Manifests
 ) -> OpeningRequest:
     """What the checks look at."""
     assert record.cohort is not None
@@ -91,8 +94,10 @@ def request_for(
     )
 
 
-def _open_first(partner: Partner, record: AttemptRecord, seal: Signed[Seal], key: BoxKey) -> None:
-    request = request_for(partner, record, seal, partner.service.manifests(record.plan))
+def _open_first(
+    partner: Partner, record: AttemptRecord, seal: Signed[Seal], manifests: Manifests, key: BoxKey
+) -> None:
+    request = request_for(partner, record, seal, manifests)
     shares = check_opening(
         request, lambda dealer: partner.service.share_box(record.plan, dealer), key, partner.verifier
     )
@@ -117,9 +122,9 @@ def _open_first(partner: Partner, record: AttemptRecord, seal: Signed[Seal], key
         )
 
 
-def _open_again(partner: Partner, record: AttemptRecord, seal: Signed[Seal]) -> None:
+def _open_again(partner: Partner, record: AttemptRecord, seal: Signed[Seal], manifests: Manifests) -> None:
     """The same U under another root: the boxes stay, so checks 1 to 4 and 7 say whether this seal may have an F."""
-    request = request_for(partner, record, seal, partner.service.manifests(record.plan))
+    request = request_for(partner, record, seal, manifests)
     check_sealed_set(request, partner.verifier)
     before = parse_signed(Opening, record.opening or b"").body
     if seal.body.contributors_digest != record.opened_set:

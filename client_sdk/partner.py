@@ -23,10 +23,10 @@ from client_sdk.ledger_watch import LedgerWatch
 from client_sdk.own_ledger import OwnLedger
 from client_sdk.progress import Progress, Silent
 from client_sdk.round_keys import RoundKeys, memory_disk
-from client_sdk.service import Service
+from client_sdk.service import RoundDocument, Service
 from client_sdk.settings import LoadedSettings, Settings, load_settings
 from client_sdk.shards import ShardFolder
-from client_sdk.transport import Identity, Transport
+from client_sdk.transport import LONG_POLL_SECONDS, Identity, Transport
 from privacy.clock import Clock, SystemClock
 from privacy.errors import ConfigurationError
 from privacy.he.lanes import LaneLayout
@@ -36,6 +36,7 @@ from privacy.protocol.signing import Verifier, sign
 from privacy.randomness import RandomSource, SystemRandom
 
 PINNED_CHARTER: Final = "pinned charter"
+GATHERING_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -117,6 +118,14 @@ class Partner:
 
     def sign(self, body: BodyT) -> Signed[BodyT]:
         return sign(body, self.name, self.keys.signing)
+
+    def wait_round(self, round_digest: str, seen: int, seconds: int = LONG_POLL_SECONDS) -> RoundDocument:
+        """The round document once it is newer than `seen`, or after `seconds`.
+
+        A moment's pause first: what n partners do within it comes as one change, not n.
+        """
+        self.outside.sleep(GATHERING_SECONDS)
+        return self.service.round(round_digest, seen, seconds)
 
     # --- the pinned charter ---------------------------------------------------------------------------
 

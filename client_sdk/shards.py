@@ -52,17 +52,20 @@ def fingerprint(shards: Iterable[bytes], seal_digest: str) -> FingerprintValue:
 
 
 def checked_download(
-    fetch: Callable[[int, int], bytes], digests: list[bytes], shards: ShardRoot, polynomials: int
+    fetch: Callable[[int, int], bytes], digests: list[bytes] | None, shards: ShardRoot, polynomials: int
 ) -> Iterator[bytes]:
     """Shards as they come, each of its size, digest and range; `fetch(index, size)` brings one.
 
-    Raises DigestMismatch, OutOfRange.
+    `digests`: under the root; None for a single shard, which is its own. Raises DigestMismatch, OutOfRange.
     """
-    check_root(digests, shards.root, shards.count)
-    for index, expected in enumerate(digests):
+    if digests is not None:
+        check_root(digests, shards.root, shards.count)
+    for index in range(shards.count):
         size = shard_size(shards, polynomials, index)
         shard = fetch(index, size)
-        if len(shard) != size or shard_digest(shard) != expected:
+        came = shard_digest(shard)
+        fits = root([came]) == shards.root if digests is None else came == digests[index]
+        if len(shard) != size or not fits:
             raise DigestMismatch(
                 f"shard {index} of {size} bytes under the signed root",
                 f"{len(shard)} other bytes",

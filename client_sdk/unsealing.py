@@ -76,7 +76,7 @@ def unseal(
         if failure is not None and _all_seen(partner, sealed):
             vote_void(partner, sealed, failure)
             failure = None
-        document = partner.service.round(sealed.round_digest, document.version)
+        document = partner.wait_round(sealed.round_digest, document.version)
 
 
 def _try(partner: Partner, sealed: SealedSum, document: RoundDocument, meter: Meter) -> Unsealed:
@@ -104,7 +104,7 @@ def _fingerprints(
         left = give_up - partner.outside.clock.now()
         if len(known) == len(sealed.manifests) or left <= 0 or document.state is not RoundState.OPENING:
             return check_fingerprints(partner, sealed, of_sum, known)
-        document = partner.service.round(sealed.round_digest, document.version, max(1, int(left)))
+        document = partner.wait_round(sealed.round_digest, document.version, max(1, int(left)))
         take_openings(partner, sealed)
 
 
