@@ -83,6 +83,8 @@ class RecordSum:
         self._plan = plan
         self._shared = np.zeros(plan.length, dtype=np.float64)
         self._private = np.zeros(plan.private_dimension, dtype=np.float64)
+        self._fine_clip = plan.fine_clip
+        self._clip_target = plan.clip_target
         self.records = 0
         self.clipped = 0
         self.zeroed = 0
@@ -118,7 +120,7 @@ class RecordSum:
             self._add_record(shared_rows, private_rows, row)
 
     def _add_record(self, shared: list[NDArray[np.float32]], private: list[NDArray[np.float32]], row: int) -> None:
-        if (self.records + 1) * self._plan.fine_clip >= _EXACT:
+        if (self.records + 1) * self._fine_clip >= _EXACT:
             raise OutOfRange(
                 "records whose sum is exact in 53 bits", f"record {self.records + 1}", "lower the sampling rate"
             )
@@ -129,13 +131,13 @@ class RecordSum:
         if not np.isfinite(square):
             self.zeroed += 1
             return
-        target = self._plan.clip_target
-        scale = self._plan.fine_clip / self._plan.clip
+        target = self._clip_target
+        scale = self._fine_clip / self._plan.clip
         norm = np.sqrt(square)
         if norm * scale > target:
             scale = target / norm
             self.clipped += 1
-        if self._accumulate(shared, private, row, scale, 1.0) > float(self._plan.fine_clip**2):
+        if self._accumulate(shared, private, row, scale, 1.0) > float(self._fine_clip**2):
             self._accumulate(shared, private, row, scale, -1.0)
             self.zeroed += 1
 

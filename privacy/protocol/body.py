@@ -6,8 +6,9 @@ nobody twice; a body that is not is malformed. The messages themselves are in co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, Self
 
 from pydantic import Field
 
@@ -20,17 +21,24 @@ UnixSeconds = Annotated[int, Field(ge=0, le=2**40)]
 
 
 class Body(Model):
-    """What is signed."""
+    """What is signed. Its canonical bytes and digest are computed once: a body never changes."""
 
     type: str
 
-    @property
+    @cached_property
     def canonical_bytes(self) -> bytes:
         return canonical(self.model_dump(mode="json"))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return digest(self.canonical_bytes)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A changed copy must not inherit what was computed of the original."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("canonical_bytes", None)
+        copied.__dict__.pop("digest", None)
+        return copied
 
 
 class CharteredBody(Body):

@@ -80,3 +80,12 @@ def test_a_message_with_a_field_left_to_its_default_is_refused() -> None:
 def test_names_that_could_pass_for_another_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="partner"):
         CharterAcceptance(charter="ab" * 32, partner=name)
+
+
+def test_a_changed_copy_has_a_digest_of_its_own() -> None:
+    before = BODY.digest
+    changed = BODY.model_copy(update={"partner": "beta"})
+    assert changed.digest != before
+    assert changed.digest == CharterAcceptance(charter=BODY.charter, partner="beta").digest
+    assert BODY.model_copy().digest == before
+    assert BODY == BODY.model_copy(), "what was computed is no part of a body"

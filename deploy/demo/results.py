@@ -1,0 +1,129 @@
+"""What the demo measured, as one value: scores of every method, both epsilons, bytes, seconds, and the gates.
+
+Rules:
+1. A gate compares means over the six partners; a failed one makes the demo exit non-zero.
+2. Nothing is taken on trust: the six ledgers, the six states and every round's outcome are read from the partners'
+   own folders by the partners' own commands.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from deploy.demo.consortium import PARTNERS, Consortium
+from deploy.demo.settings import DemoSettings
+from deploy.demo.task import Scores
+
+BETTER_THAN_FOREST = 0.04
+PHASES = ("join", "train", "upload", "seal", "open", "decode", "apply", "confirm")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """One partner's epsilons by its own ledger, its caps, and whether the service's ledger says the same."""
+
+    alone: float
+    in_sum: float
+    cap_alone: float
+    cap_in_sum: float
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class RoundCosts:
+    """Means over partners and rounds; bytes a parameter are the shards' alone, bytes a round are everything."""
+
+    seconds: Mapping[str, float]
+    bulk_up_per_parameter: float
+    bulk_down_per_parameter: float
+    bytes_up: float
+    bytes_down: float
+    worst_probe: float
+
+
+@dataclass(frozen=True)
+class Gate:
+    what: str
+    passed: bool
+
+
+def spent_by(consortium: Consortium) -> dict[str, Spent]:
+    spent = {}
+    for partner in PARTNERS:
+        told = json.loads(consortium.partner(partner, "budget", "--json"))
+        own = {budget["guarantee"]: budget for budget in told["own"]["guarantees"]}
+        spent[partner] = Spent(
+            alone=own["alone"]["epsilon"],
+            in_sum=own["in_sum"]["epsilon"],
+            cap_alone=own["alone"]["cap"],
+            cap_in_sum=own["in_sum"]["cap"],
+            agrees=told["difference"] is None,
+        )
+    return spent
+
+
+def states_of(consortium: Consortium) -> dict[str, list[str]]:
+    """The state after each confirmed attempt, by partner, from the partners' journals."""
+    states = {}
+    for partner in PARTNERS:
+        told = json.loads(consortium.partner(partner, "status", "--json"))
+        states[partner] = [attempt["state"] for attempt in told["attempts"] if attempt["ending"] == "confirmed"]
+    return states
+
+
+def round_costs(consortium: Consortium, parameters: int) -> RoundCosts:
+    lines: list[dict[str, Any]] = []
+    for partner in PARTNERS:
+        text = consortium.record(partner).read_text(encoding="utf-8")
+        lines += [json.loads(line) for line in text.splitlines()]
+    phases = {phase for line in lines for phase in line["seconds"]}
+    ordered = [phase for phase in PHASES if phase in phases] + sorted(phases - set(PHASES))
+
+    def mean(key: str) -> float:
+        return float(np.mean([line[key] for line in lines]))
+
+    return RoundCosts(
+        seconds={p: float(np.mean([line["seconds"].get(p, 0.0) for line in lines])) for p in ordered},
+        bulk_up_per_parameter=mean("bulk_up") / parameters,
+        bulk_down_per_parameter=mean("bulk_down") / parameters,
+        bytes_up=mean("bytes_up"),
+        bytes_down=mean("bytes_down"),
+        worst_probe=max((abs(line["probe_z_total"] or 0.0) for line in lines), default=0.0),
+    )
+
+
+def gates(
+    settings: DemoSettings,
+    scores: Mapping[str, Scores],
+    spent: Mapping[str, Spent],
+    states: Mapping[str, list[str]],
+    accused: int,
+) -> list[Gate]:
+    federated, forest = scores["federated"], scores["alone_forest"]
+    margin = federated.mean_everyone - forest.mean_everyone
+    own = federated.mean_own - forest.mean_own
+    return [
+        Gate(f"federated beats own forests on everyone's test compounds by {margin:+.3f} (at least +0.040)",
+             margin >= BETTER_THAN_FOREST),
+        Gate(f"federated against own forests on their own test compounds: {own:+.3f} (at least 0)", own >= 0.0),
+        Gate(f"all six hold the same {settings.rounds} states, hash by hash",
+             len({tuple(s) for s in states.values()}) == 1 and len(states[PARTNERS[0]]) == settings.rounds),
+        Gate("every signature, root and fingerprint verified by every partner; nobody accused", accused == 0),
+        Gate("no budget overspent, and both ledgers of every partner agree",
+             all(s.in_sum <= s.cap_in_sum and s.alone <= s.cap_alone and s.agrees for s in spent.values())),
+    ]  # fmt: skip
+
+
+def accusations(consortium: Consortium) -> int:
+    """Accusations and alarms in any partner's rounds."""
+    count = 0
+    for partner in PARTNERS:
+        for line in consortium.record(partner).read_text(encoding="utf-8").splitlines():
+            told = json.loads(line)
+            count += len(told["accused"]) + len(told["alarms"])
+    return count
