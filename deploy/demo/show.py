@@ -24,7 +24,7 @@ METHODS = {
     "pooled": "all data in one place",
 }
 WHY_ALONE_IS_LARGER = (
-    "Alone is what could be learnt by whoever opened one partner's upload by itself, which carries only a part of the"
+    "Alone is what could be learnt by whoever opened one partner's upload by itself, which carries only part of the"
     " noise; it matters if a quorum of partners broke the protocol together. In the sum is what everyone can learn"
     " from what is really opened, colluders included."
 )

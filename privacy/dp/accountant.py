@@ -17,11 +17,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-
-from dp_accounting.pld import privacy_loss_distribution as pld
+from typing import TYPE_CHECKING
 
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.errors import AccountingFailed, UnsafeParameters
+
+if TYPE_CHECKING:
+    from dp_accounting.pld import privacy_loss_distribution as pld
 
 Rows = Sequence[tuple[PrivacyEvent, int]]
 
@@ -243,6 +245,9 @@ def _interval(multiplier: float, copies: int) -> float:
 
 @lru_cache(maxsize=64)
 def _single_pld(single: _Single, interval: float) -> pld.PrivacyLossDistribution:
+    # Imported at the first question: it takes a second, and most commands ask none.
+    from dp_accounting.pld import privacy_loss_distribution as pld
+
     multiplier, rate, copies = single
     if copies == 1:
         return pld.from_gaussian_mechanism(multiplier, sampling_prob=rate, value_discretization_interval=interval)

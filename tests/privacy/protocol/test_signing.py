@@ -88,4 +88,4 @@ def test_a_changed_copy_has_a_digest_of_its_own() -> None:
     assert changed.digest != before
     assert changed.digest == CharterAcceptance(charter=BODY.charter, partner="beta").digest
     assert BODY.model_copy().digest == before
-    assert BODY == BODY.model_copy(), "what was computed is no part of a body"
+    assert BODY.model_copy() == BODY, "what was computed is no part of a body"
