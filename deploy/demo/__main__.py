@@ -70,6 +70,7 @@ def campaign_toml(settings: DemoSettings) -> str:
 
 def constitute(console: Console, consortium: Consortium, deal: Deal) -> str:
     console.print("[bold]3/5[/] consortium: keys, invitations, charter and campaign, signed by all")
+    start = time.monotonic()
     with bar(console) as progress:
         task = progress.add_task("folders", total=3 + 2 * len(PARTNERS))
 
@@ -79,7 +80,9 @@ def constitute(console: Console, consortium: Consortium, deal: Deal) -> str:
         consortium.make_folders()
         consortium.constitute(deal.train_compounds, step)
         step("campaign")
-        return consortium.sign_campaign(campaign_toml(consortium.settings))
+        campaign = consortium.sign_campaign(campaign_toml(consortium.settings))
+    console.print(f"    charter and campaign signed in {time.monotonic() - start:.0f} s; campaign {campaign[:16]}")
+    return campaign
 
 
 def rounds(console: Console, consortium: Consortium, campaign: str) -> float:
@@ -149,7 +152,9 @@ def run(console: Console, count: int) -> int:
     with Consortium(CONSORTIUM.resolve(), settings) as consortium:
         campaign = constitute(console, consortium, deal)
         seconds = rounds(console, consortium, campaign)
-        console.print(f"    {settings.rounds} rounds in {seconds / 60:.1f} minutes")
+        console.print(
+            f"    {settings.rounds} rounds in {seconds / 60:.1f} minutes, {seconds / settings.rounds:.1f} s each"
+        )
         passed = results(console, consortium, deal, seconds)
     console.print(f"\nthe officer's reports: {OUT}/reports/*/report.html   the picture: {OUT}/results.svg")
     console.print("the console, in the browser: [bold]make console[/]")
