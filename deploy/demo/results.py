@@ -20,7 +20,7 @@ from deploy.demo.settings import DemoSettings
 from deploy.demo.task import Scores
 
 BETTER_THAN_FOREST = 0.04
-PHASES = ("join", "train", "upload", "seal", "open", "decode", "apply", "confirm")
+PHASES = ("join", "train", "encrypt", "upload", "seal", "open", "decode", "apply", "confirm")
 
 
 @dataclass(frozen=True)

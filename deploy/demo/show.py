@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +24,7 @@ METHODS = {
     "federated_no_dp": "federated, no privacy",
     "pooled": "all data in one place",
 }
+TESTS = {"everyone": "everyone's test compounds", "own": "each one's own test compounds"}
 WHY_ALONE_IS_LARGER = (
     "Alone is what could be learnt by whoever opened one partner's upload by itself, which carries only part of the"
     " noise; it matters if a quorum of partners broke the protocol together. In the sum is what everyone can learn"
@@ -30,30 +32,26 @@ WHY_ALONE_IS_LARGER = (
 )
 
 
-def score_table(scores: Mapping[str, Scores]) -> Table:
-    table = Table(title="ROC-AUC, mean over targets", title_justify="left")
+def score_table(scores: Mapping[str, Scores], where: str) -> Table:
+    table = Table(title=f"ROC-AUC on {TESTS[where]}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("trained")
-    table.add_column("tested on", style="dim")
     table.add_column("mean", justify="right", style="bold")
     for partner in PARTNERS:
         table.add_column(partner, justify="right")
-    for where in ("everyone", "own"):
-        for name, label in METHODS.items():
-            each = getattr(scores[name], where)
-            mean = sum(each) / len(each)
-            style = "bold green" if name == "federated" else None
-            table.add_row(label, where, f"{mean:.3f}", *[f"{value:.3f}" for value in each], style=style)
-        table.add_section()
+    for name, label in METHODS.items():
+        each = getattr(scores[name], where)
+        style = "green" if name == "federated" else None
+        table.add_row(label, f"{sum(each) / len(each):.3f}", *[f"{value:.3f}" for value in each], style=style)
     return table
 
 
 def spent_table(spent: Mapping[str, Spent], delta: float) -> Table:
-    table = Table(title=f"epsilon spent, at delta {delta:g}", title_justify="left")
-    table.add_column("guarantee")
-    for partner in PARTNERS:
-        table.add_column(partner, justify="right")
-    table.add_row("in the sum", *[f"{spent[p].in_sum:.2f} of {spent[p].cap_in_sum:g}" for p in PARTNERS])
-    table.add_row("alone", *[f"{spent[p].alone:.1f} of {spent[p].cap_alone:g}" for p in PARTNERS])
+    title = f"epsilon spent, and its cap, at delta {delta:g}"
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("", "in the sum", "cap", "alone", "cap"):
+        table.add_column(column, justify="left" if not column else "right")
+    for partner, of in spent.items():
+        table.add_row(partner, f"{of.in_sum:.2f}", f"{of.cap_in_sum:g}", f"{of.alone:.1f}", f"{of.cap_alone:g}")
     return table
 
 
@@ -65,7 +63,8 @@ def print_results(
     costs: RoundCosts,
     gates: Sequence[Gate],
 ) -> None:
-    console.print(score_table(scores))
+    for where in TESTS:
+        console.print(score_table(scores, where))
     console.print(spent_table(spent, delta))
     console.print(WHY_ALONE_IS_LARGER, style="dim")
     console.print(

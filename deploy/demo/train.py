@@ -8,24 +8,31 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from client_sdk import Consortium
 from client_sdk.attempt import Outcome
+from client_sdk.rounds import Round
 from deploy.demo.data import open_deal
 from deploy.demo.settings import DemoSettings
 from deploy.demo.task import batch_loss, build_model, training_tensors
 
 
-def line(outcome: Outcome) -> Mapping[str, Any]:
+def line(outcome: Outcome, contributing: float) -> Mapping[str, Any]:
+    """contributing: wall seconds of `contribute`, which trains, encrypts, uploads (and joins the first round)."""
     report = outcome.report
+    seconds = dict(report.seconds)
+    inside = sum(seconds.get(phase, 0.0) for phase in ("encrypt", "upload"))
+    joined_inside = seconds.get("join", 0.0) if outcome.plan.round == 1 else 0.0
+    seconds["train"] = max(0.0, contributing - inside - joined_inside)
     return {
         "round": outcome.plan.round,
         "ended": outcome.ended,
         "state": outcome.state.digest,
-        "seconds": dict(report.seconds),
+        "seconds": seconds,
         "bytes_up": report.bytes_up,
         "bytes_down": report.bytes_down,
         "bulk_up": report.bulk_up,
@@ -42,16 +49,20 @@ def main(data: Path, partner: int, rounds: int, record: Path) -> None:
     deal = open_deal(data, DemoSettings().deal)
     train_set = training_tensors(deal.partner(partner).train)
     model = build_model(len(deal.tasks))
-    previous = None
+    previous: tuple[Round, float] | None = None
     with Consortium.open() as consortium, record.open("a", encoding="utf-8") as written:
+
+        def write() -> None:
+            if previous is not None and previous[0].outcome is not None:
+                written.write(json.dumps(line(previous[0].outcome, previous[1])) + "\n")
+
         for rnd in consortium.rounds(model, until=rounds, block=16):
+            start = time.monotonic()
             rnd.contribute(train_set, batch_loss)
             # A round's outcome is known when the next begins; the last one's, after the loop.
-            if previous is not None and previous.outcome is not None:
-                written.write(json.dumps(line(previous.outcome)) + "\n")
-            previous = rnd
-        if previous is not None and previous.outcome is not None:
-            written.write(json.dumps(line(previous.outcome)) + "\n")
+            write()
+            previous = (rnd, time.monotonic() - start)
+        write()
 
 
 if __name__ == "__main__":
