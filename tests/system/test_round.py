@@ -47,7 +47,12 @@ class Process:
 
     def start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, *self._arguments], env=self._environment, stdout=subprocess.PIPE, cwd=ROOT, text=True
+            [sys.executable, *self._arguments],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            cwd=ROOT,
+            text=True,
+            start_new_session=True,
         )
         threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
 
@@ -67,7 +72,8 @@ class Process:
         raise AssertionError(f"never came; last lines {self.seen[-5:]}")
 
     def kill(self) -> None:
-        self._process.send_signal(signal.SIGKILL)
+        # The whole group: a service's workers would outlive it, and hold its output open.
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
     def end(self) -> None:
