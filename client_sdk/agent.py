@@ -192,12 +192,14 @@ class Agent:
 
     # --- rounds ---------------------------------------------------------------------------------------
 
-    def follow(self, campaign: Campaign, state: ModelState) -> Iterator[Attempt]:
+    def follow(self, campaign: Campaign, state: ModelState, until: int | None = None) -> Iterator[Attempt]:
         """Attempts to take part in, as they come. Between two of them the caller joins, contributes and finishes.
 
-        Ends after `stop`. Raises PolicyRefused, BudgetExhausted, RolledBack, LedgerBroken.
+        Ends after `stop`, or once this partner's state is that of round `until`; where a crash had cut the last
+        round off, that is without an attempt: `current_state` has the state. Raises PolicyRefused,
+        BudgetExhausted, RolledBack, LedgerBroken.
         """
-        for item in self.attend(campaign, state, take_part=True):
+        for item in self.attend(campaign, state, take_part=True, until=until):
             if isinstance(item, Attempt):
                 yield item
 
@@ -207,32 +209,42 @@ class Agent:
             if isinstance(item, Outcome):
                 yield item
 
-    def attend(self, campaign: Campaign, state: ModelState, take_part: bool) -> Iterator[Attempt | Outcome]:
+    def attend(
+        self, campaign: Campaign, state: ModelState, take_part: bool, until: int | None = None
+    ) -> Iterator[Attempt | Outcome]:
         """What `follow` and `watch` are made of: attempts to take part in, and outcomes of those seen through here.
 
-        An outcome comes as soon as it is there, also one of an attempt that a crash cut off; it then stands in the
-        next attempt's `before` as well.
+        An outcome comes as soon as it is there, also one of an attempt that a crash cut off, or that the caller
+        left; it then stands in the next attempt's `before` as well.
         """
         states.StateFolder(self.partner, campaign.digest).keep(state)
         self._states[campaign.digest] = state
         position = 0
         before: tuple[Outcome, ...] = ()
-        while not self._stopping.is_set():
+        while not self._over(campaign, until):
             lines = self.partner.service.rounds(campaign.digest, position, LONG_POLL_SECONDS)
             self.serve_states(campaign)
             for line in lines:
-                if self._stopping.is_set():
-                    return
                 position += 1
                 if self._settled(line.round, line.number, campaign):
                     continue
                 item = self._look(campaign, line.round, take_part, before)
                 if isinstance(item, Attempt):
                     before = ()
-                elif item is not None and take_part:
-                    before += (item,)
-                if item is not None:
                     yield item
+                    if self._settled(line.round, line.number, campaign):
+                        item = None
+                    else:
+                        item = self._see_through(campaign, self.partner.service.round(line.round))
+                if isinstance(item, Outcome):
+                    before += (item,) if take_part else ()
+                    yield item
+                if self._over(campaign, until):
+                    return
+
+    def _over(self, campaign: Campaign, until: int | None) -> bool:
+        reached = until is not None and self._states[campaign.digest].round >= until
+        return reached or self._stopping.is_set()
 
     def _settled(self, round_digest: str, number: int, campaign: Campaign) -> bool:
         """Whether nothing is left to do here for an attempt."""
@@ -261,11 +273,15 @@ class Agent:
                 state=self._states[campaign.digest],
                 before=before,
             )
+        return self._see_through(campaign, document)
+
+    def _see_through(self, campaign: Campaign, document: RoundDocument) -> Outcome:
+        """Finish an attempt without training: what is stored is sent, and what there is to open and decode is."""
         joining.accept(self.partner, document)
-        record = self.partner.journal.record(round_digest)
+        record = self.partner.journal.record(document.round)
         if record is not None and record.manifest is not None:
-            with self._meter(round_digest).phase("upload", f"round {plan.round}, stored"):
-                upload.send(self.partner, round_digest)
+            with self._meter(document.round).phase("upload", "stored"):
+                upload.send(self.partner, document.round)
         return self._finish(campaign, document.plan)
 
     def _may_train(self, document: RoundDocument, take_part: bool) -> bool:

@@ -56,7 +56,9 @@ class RoundAgent(Protocol):
     @property
     def folder(self) -> Path: ...
 
-    def follow(self, campaign: Campaign, state: ModelState) -> Iterator[Attempt]: ...
+    def follow(self, campaign: Campaign, state: ModelState, until: int | None = None) -> Iterator[Attempt]: ...
+
+    def current_state(self, campaign: Campaign) -> ModelState: ...
 
     def join(self, attempt: Attempt) -> JoinedAttempt: ...
 
@@ -195,9 +197,14 @@ class Rounds:
         if self._until is not None and self.state.round >= self._until:
             raise StopIteration
         if self._attempts is None:
-            self._attempts = self.agent.follow(self.campaign, self.state)
+            self._attempts = self.agent.follow(self.campaign, self.state, self._until)
         while True:
-            attempt = next(self._attempts)
+            try:
+                attempt = next(self._attempts)
+            except StopIteration:
+                # The last round may have been seen through on the way here, after a crash.
+                self._overwrite(self.agent.current_state(self.campaign))
+                raise
             for outcome in attempt.before:
                 self._private.settle(outcome.round_digest, outcome.state if outcome.confirmed else None)
             self._overwrite(attempt.state)

@@ -210,6 +210,7 @@ class Choir:
         }
         plan = Plan.model_validate({**values, **changes})
         done(self.operator.post("/v1/rounds", sign(plan, OPERATOR, self._key)), 201)
+        self.last_plan = plan
         return plan
 
     def document(self, plan: Plan) -> dict[str, Any]:

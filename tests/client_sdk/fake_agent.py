@@ -43,7 +43,10 @@ class FakeAgent:
     calls: list[str] = field(default_factory=list)
     uploads: list[NDArray[np.int32]] = field(default_factory=list)
 
-    def follow(self, campaign: Campaign, state: ModelState) -> Iterator[Attempt]:
+    def current_state(self, campaign: Campaign) -> ModelState:
+        return self.state
+
+    def follow(self, campaign: Campaign, state: ModelState, until: int | None = None) -> Iterator[Attempt]:
         self.state = state
         for number in range(1, self.rounds + 1):
             under = plan(campaign, event=self.event, number=number, base=self.state.digest, scale=self.scale)

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 import aggregator.rounds.seal
 import client_sdk.opening
 from aggregator.rounds.blind_sum import sum_shard
-from client_sdk.attempt import Outcome
+from client_sdk.attempt import Attempt, Outcome
 from client_sdk.model_state import ModelState
-from privacy.errors import PolicyRefused
+from privacy.errors import AttemptOver, PolicyRefused
 from privacy.he.addition import MODULUS
 from privacy.he.parameters import DEFAULT
 from privacy.he.shamir import add_shares
@@ -160,3 +160,32 @@ def test_a_new_machine_is_sent_the_state(tmp_path: Path) -> None:
             serving: Any = pool.submit(serve)
             assert lost.fetch_state(campaign, reached.digest).digest == reached.digest
             assert serving.result() == 1
+
+
+def test_who_came_too_late_to_join_sees_the_round_through(tmp_path: Path) -> None:
+    """Its loop is handed the attempt, the cohort comes without it, and it still reaches the same state."""
+    with choir(tmp_path, size=4) as made:
+        _, campaign, state = made.constitute()
+        made.post_plan(campaign, state.digest, (4, 30, 60))
+        late = "partner-04"
+
+        def act(name: str) -> Outcome:
+            with made.agent(name) as agent:
+                if name != late:
+                    return take_part(agent, campaign)
+                items = agent.attend(campaign, agent.current_state(campaign), take_part=True)
+                attempt = next(items)
+                assert isinstance(attempt, Attempt)
+                while made.document(made.last_plan)["cohort"] is None:
+                    time.sleep(0.2)
+                with pytest.raises(AttemptOver, match="too late"):
+                    agent.join(attempt)
+                outcome = next(items)
+                assert isinstance(outcome, Outcome)
+                return outcome
+
+        outcomes = together(made.names, act)
+        assert {outcome.state.digest for outcome in outcomes.values()} == {outcomes[late].state.digest}
+        with made.partner(late) as partner:
+            partner.ledger_watch.sync(partner.service)
+            assert partner.own_ledger.head.count == 0

@@ -38,9 +38,7 @@ def main(config: str, campaign_digest: str, until: str) -> None:
     ) as agent:
         campaign: Campaign = agent.campaign(campaign_digest)
         state = agent.current_state(campaign)
-        if state.round >= int(until):
-            return
-        for item in agent.attend(campaign, state, take_part=True):
+        for item in agent.attend(campaign, state, take_part=True, until=int(until)):
             if isinstance(item, Attempt):
                 joined = agent.join(item)
                 agent.contribute(joined, values_for(agent.partner.name))
@@ -48,8 +46,6 @@ def main(config: str, campaign_digest: str, until: str) -> None:
             else:
                 outcome = item
             show(outcome)
-            if outcome.state.round >= int(until):
-                return
 
 
 def show(outcome: Outcome) -> None:
