@@ -23,11 +23,13 @@ from aggregator.api import problems
 from aggregator.api.constitution import NAME, VERSION
 from aggregator.api.openapi import ROUTERS
 from aggregator.console import pages
+from aggregator.rounds.enrolment import everyone
 from aggregator.rounds.lifecycle import Lifecycle
 from aggregator.settings import Settings
 from aggregator.storage.blobs import LocalBlobs
 from aggregator.storage.database import Database
 from aggregator.storage.folder import load_keys
+from aggregator.storage.nonces import NonceStore, boot_id
 from aggregator.storage.notifier import Notifier
 from aggregator.storage.service import Service
 from privacy.clock import Clock, SystemClock
@@ -43,6 +45,10 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
     """
     notifier = Notifier()
     database = Database(settings.database, notifier.publish)
+    database.migrate()
+    with database.read() as session:
+        first_start = not everyone(session)
+    nonces = NonceStore(settings.nonces, boot_id(), clock.now(), first_start=first_start)
     service = Service(
         settings=settings,
         database=database,
@@ -51,8 +57,8 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
         clock=clock,
         source=source,
         notifier=notifier,
+        nonces=nonces,
     )
-    database.migrate()
 
     def make_pool() -> Executor:
         return pool or ProcessPoolExecutor(settings.sum_workers, multiprocessing.get_context("spawn"))
@@ -71,6 +77,7 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
                 await ticker
             if pool is None:
                 lifecycle.close()
+            nonces.close()
             database.close()
 
     app = FastAPI(title=NAME, version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)

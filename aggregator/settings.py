@@ -87,6 +87,11 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.folder / 'chorale.db'}"
 
     @property
+    def nonces(self) -> Path:
+        """SQLite, whatever the database is: see storage/nonces.py."""
+        return self.folder / "nonces.db"
+
+    @property
     def blobs(self) -> Path:
         return self.folder / "blobs"
 

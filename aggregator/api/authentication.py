@@ -3,7 +3,8 @@
 Rules, in this order:
 1. The identity is enrolled, or is the operator; the time is within MAX_SKEW_SECONDS of ours; the Ed25519 signature
    is over method, target as sent, identity, time, nonce and the body's digest.
-2. The nonce is new: it is written down, and refused for as long as its request would pass for fresh.
+2. The nonce is new: it is written down, and refused for as long as its request would pass for fresh. A GET's too:
+   who sees a request, but not its answer, must not get the answer by sending it again.
 3. The body's digest is that of the header: small bodies are read whole, bulk is hashed as it streams (`bulk`).
 """
 
@@ -15,19 +16,16 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Request
-from sqlalchemy import select
 from starlette.concurrency import run_in_threadpool
 
 from aggregator.rounds.enrolment import keys_of
 from aggregator.storage.service import Service
-from aggregator.storage.tables import NonceRow
 from privacy.errors import (
     ClockSkew,
     DigestMismatch,
     MalformedMessage,
     NotAllowed,
     NotAuthenticated,
-    ReplayedRequest,
     TooLarge,
 )
 from privacy.protocol.http_contract import MAX_SKEW_SECONDS, NONCE_BYTES, RequestClaims, request_text
@@ -99,8 +97,8 @@ Partner = Annotated[Caller, Depends(partner_only)]
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole body. Raises TooLarge before more than `limit` bytes are held."""
     declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and int(declared) > limit:
-        raise TooLarge(f"a body of at most {limit} bytes", declared, "send a smaller one")
+    if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
+        raise TooLarge(f"a body of at most {limit} bytes", declared[:40], "send a smaller one")
     held = bytearray()
     async for piece in request.stream():
         held += piece
@@ -159,10 +157,4 @@ def _check(service: Service, claims: RequestClaims, method: str, target: str) ->
             str(claims.time),
             "set this machine's clock",
         )
-    with service.database.write() as session:
-        seen = session.scalars(
-            select(NonceRow).where(NonceRow.identity == claims.identity, NonceRow.nonce == claims.nonce)
-        ).first()
-        if seen is not None:
-            raise ReplayedRequest("a nonce that is new", "one seen before", "sign each request anew")
-        session.add(NonceRow(identity=claims.identity, nonce=claims.nonce, expires=now + 2 * MAX_SKEW_SECONDS))
+    service.nonces.take(claims.identity, claims.nonce, claims.time, now)

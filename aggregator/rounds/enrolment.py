@@ -102,6 +102,12 @@ def keys_of(service: Service, identity: str) -> SigningKeys | None:
     """The keys with which this identity signs requests; None for a stranger."""
     if identity == OPERATOR:
         return service.keys.operator
+    known = service.enrolled.get(identity)
+    if known is not None:
+        return known
     with service.database.read() as session:
         row = session.get(EnrolmentRow, identity)
-        return None if row is None else SigningKeys.model_validate_json(row.signing_keys)
+    if row is None:
+        return None
+    # Kept: an enrolment is never replaced, and there are no more of them than the operator invited.
+    return service.enrolled.setdefault(identity, SigningKeys.model_validate_json(row.signing_keys))

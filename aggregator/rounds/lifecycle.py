@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor
 
 import structlog
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from aggregator.rounds.join import settle_joining
 from aggregator.rounds.opening import settle_opening
@@ -24,7 +24,7 @@ from aggregator.rounds.seal import make_seal, settle_uploading
 from aggregator.storage import officers
 from aggregator.storage.notifier import RECHECK_SECONDS
 from aggregator.storage.service import Service
-from aggregator.storage.tables import AttemptRow, NonceRow
+from aggregator.storage.tables import AttemptRow
 from privacy.protocol.round_state import RoundState
 
 RETRY_SECONDS = 5.0
@@ -61,8 +61,8 @@ def advance(service: Service) -> list[str]:
 def purge(service: Service) -> None:
     """Forget nonces that can no longer be replayed, and officers' old links and sessions."""
     now = service.clock.now()
+    service.nonces.purge(now)
     with service.database.write() as session:
-        session.execute(delete(NonceRow).where(NonceRow.expires < now))
         officers.purge(session, now)
 
 

@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
@@ -59,11 +60,11 @@ class LocalBlobs:
         # Whatever lies here was cut off by a crash.
         shutil.rmtree(self._incoming, ignore_errors=True)
         self._incoming.mkdir(parents=True, mode=0o700)
-        self._count = 0
+        self._numbers = itertools.count()  # one step of `next` is atomic among threads
 
     def writer(self, name: str) -> LocalBlobWriter:
-        self._count += 1
-        return LocalBlobWriter(self._incoming / f"{os.getpid()}-{self._count}{_TEMPORARY}", self._target(name))
+        temporary = self._incoming / f"{os.getpid()}-{next(self._numbers)}{_TEMPORARY}"
+        return LocalBlobWriter(temporary, self._target(name))
 
     def path(self, name: str) -> Path:
         target = self._target(name)

@@ -118,6 +118,8 @@ def lines(session: Session, after: int, limit: int) -> Iterator[bytes]:
 
 
 def _append_move(session: Session, charter: str, at: int, move: BudgetMove, *, held: bool) -> None:
+    # First the head: what another writer appends meanwhile must be among the totals.
+    chain = _locked_head(session)
     last = session.scalars(
         select(LedgerEntryRow)
         .where(
@@ -129,7 +131,7 @@ def _append_move(session: Session, charter: str, at: int, move: BudgetMove, *, h
         .limit(1)
     ).first()
     before = RowTotals() if last is None else RowTotals(last.charged or 0, last.reserved or 0)
-    _append(session, next_budget_entry(_locked_head(session), charter, at, move, before, held))
+    _append(session, next_budget_entry(chain, charter, at, move, before, held))
 
 
 def _locked_head(session: Session) -> ChainHead:

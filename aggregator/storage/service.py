@@ -15,9 +15,10 @@ from aggregator.settings import Settings
 from aggregator.storage.blobs import BlobStore
 from aggregator.storage.database import Database
 from aggregator.storage.folder import ServiceKeys
+from aggregator.storage.nonces import NonceStore
 from aggregator.storage.notifier import Notifier
 from privacy.clock import Clock
-from privacy.protocol.messages import BodyT, Signed, signed_model
+from privacy.protocol.messages import BodyT, Signed, SigningKeys, signed_model
 from privacy.protocol.signing import Verifier
 from privacy.randomness import RandomSource
 
@@ -33,7 +34,10 @@ class Service:
     clock: Clock
     source: RandomSource
     notifier: Notifier
+    nonces: NonceStore
     verifier: Verifier = field(default_factory=Verifier)
+    enrolled: dict[str, SigningKeys] = field(default_factory=dict)
+    """Partners' keys as they were read from the database, where they never change."""
 
     def now(self) -> int:
         """Whole seconds since 1970 UTC."""

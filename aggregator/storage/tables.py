@@ -29,13 +29,6 @@ class Table(DeclarativeBase):
     type_annotation_map = {int: BigInteger, bytes: LargeBinary}  # noqa: RUF012 - SQLAlchemy reads a plain dict
 
 
-class NonceRow(Table):
-    __tablename__ = "nonces"
-    identity: Mapped[str] = mapped_column(NAME, primary_key=True)
-    nonce: Mapped[str] = mapped_column(String(32), primary_key=True)
-    expires: Mapped[float] = mapped_column(index=True)
-
-
 class InvitationRow(Table):
     __tablename__ = "invitations"
     token_digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)

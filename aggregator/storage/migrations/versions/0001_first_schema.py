@@ -77,14 +77,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("chain", name=op.f("pk_ledger_heads")),
     )
     op.create_table(
-        "nonces",
-        sa.Column("identity", sa.String(length=64), nullable=False),
-        sa.Column("nonce", sa.String(length=32), nullable=False),
-        sa.Column("expires", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("identity", "nonce", name=op.f("pk_nonces")),
-    )
-    op.create_index(op.f("ix_nonces_expires"), "nonces", ["expires"], unique=False)
-    op.create_table(
         "officer_links",
         sa.Column("token_digest", sa.String(length=64), nullable=False),
         sa.Column("officer", sa.String(length=80), nullable=False),
@@ -296,8 +288,6 @@ def downgrade() -> None:
     op.drop_table("shards")
     op.drop_table("officer_sessions")
     op.drop_table("officer_links")
-    op.drop_index(op.f("ix_nonces_expires"), table_name="nonces")
-    op.drop_table("nonces")
     op.drop_table("ledger_heads")
     op.drop_index("ix_ledger_entries_totals", table_name="ledger_entries")
     op.drop_table("ledger_entries")
