@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.errors import CheckRefused, ChoraleError
+from privacy.errors import CheckRefused, ChoraleError, NotFound, TooLarge
 from privacy.he.boxes import BoxKey, decode_shares, open_box, share_box_info
 from privacy.he.lanes import LaneLayout
 from privacy.he.parameters import PARAMETER_SETS
@@ -184,7 +184,12 @@ def _check_6_boxes(
     cohort_digest = bytes.fromhex(request.accepted_cohort)
     shares: dict[str, ShareVector] = {}
     for name, manifest in manifests.items():
-        box = fetch_box(name)
+        try:
+            box = fetch_box(name)
+        except (NotFound, TooLarge) as error:
+            raise CheckRefused(
+                6, f"the box that {name} signed for", error.came, f"open nothing; {name} or the server is at fault"
+            ) from error
         promised = next(entry.digest for entry in manifest.boxes if entry.receiver == request.partner)
         if digest(box) != promised:
             raise CheckRefused(

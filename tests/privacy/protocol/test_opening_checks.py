@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from privacy.errors import CheckRefused
+from privacy.errors import CheckRefused, ChoraleError, NotFound, TooLarge
 from privacy.protocol.messages import Contributor, Signed
 from privacy.protocol.opening_checks import OpeningRequest, OwnUpload, check_opening
 from privacy.protocol.signing import Verifier, sign
@@ -134,6 +134,18 @@ def corrupt(attempt: SealedAttempt, make: Callable[[], bytes], *, signed_for: bo
 def test_6_a_box_replaced_on_the_way(attempt: SealedAttempt) -> None:
     corrupt(attempt, lambda: attempt.boxes["gamma", "alpha"], signed_for=False)
     refused(attempt, 6, attempt.request(attempt.seal()))
+
+
+@pytest.mark.parametrize("error", [NotFound, TooLarge])
+def test_6_a_box_that_is_withheld_names_its_dealer(attempt: SealedAttempt, error: type[ChoraleError]) -> None:
+    def fetch(dealer: str) -> bytes:
+        if dealer == "beta":
+            raise error("a box", "none", "wait for it")
+        return attempt.boxes[dealer, "alpha"]
+
+    with pytest.raises(CheckRefused, match="the box that beta signed for") as caught:
+        check_opening(attempt.request(attempt.seal()), fetch, ROUND_KEYS["alpha"], Verifier())
+    assert caught.value.number == 6
 
 
 def test_6_a_signed_box_for_another_receiver(attempt: SealedAttempt) -> None:
