@@ -66,6 +66,9 @@ class MechanismPlan:
             raise _unsafe(
                 "a fine clip below 2^26", self.fine_clip, "raise the noise multiplier: this noise hides nothing"
             )
+        if not (math.isfinite(self.fine_clip / self.clip) and math.isfinite(self.unit) and self.unit > 0):
+            # A scale that is not finite would turn a gradient of zeros into NaN, and one record into any change.
+            raise _unsafe("a clip whose grid is within float64", self.clip, "set a clip near the gradients' norms")
         if 12 * self.fine_clip**2 <= self.dimension + self.private_dimension:
             raise _unsafe(
                 f"a fine clip above the rounding of {self.dimension + self.private_dimension} coordinates",

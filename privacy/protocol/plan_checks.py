@@ -16,7 +16,7 @@ from privacy.dp.mechanism import PROBES, MechanismPlan
 from privacy.errors import ConfigurationError, UnsafeParameters, WeakerThanCharter
 from privacy.he.lanes import LaneLayout
 from privacy.he.parameters import PARAMETER_SETS
-from privacy.protocol.identifiers import OPERATOR
+from privacy.protocol.identifiers import OPERATOR, SERVER
 from privacy.protocol.messages import Campaign, Charter, CharterAcceptance, Plan, Signed
 from privacy.protocol.round_state import check_cohort_size
 from privacy.protocol.signing import Verifier
@@ -40,6 +40,10 @@ def check_charter(charter: Charter) -> None:
     keys += [charter.operator_keys.ed25519, charter.server_keys.ed25519]
     if len(set(keys)) != len(keys) or len({e.result_key for e in charter.roster}) != charter.n_max:
         raise UnsafeParameters("a key of its own for each signer", "one key twice", "have it enrolled again")
+    taken = sorted({OPERATOR, SERVER} & set(charter.partners))
+    if taken:
+        # Signatures are named by their signer: the lead's alone would count for the operator's as well.
+        raise UnsafeParameters("partner ids", f"{' and '.join(taken)}, which the protocol uses", "enrol under others")
     charter.entry(charter.lead)
     if not charter.allow_none and any(row.event.kind == "none" for row in charter.table):
         raise UnsafeParameters(
@@ -78,11 +82,11 @@ def check_campaign(signed: Signed[Campaign], charter: Charter, verifier: Verifie
     campaign = verifier.verify(signed, {OPERATOR: charter.operator_keys, charter.lead: lead.signing_keys})
     if campaign.charter != charter.digest:
         raise WeakerThanCharter(f"a campaign under charter {charter.digest[:16]}", "another's", "draft it anew")
-    _check_implementation_error(campaign, charter)
+    _check_implementation_error(campaign.length + PROBES, charter)
     return campaign
 
 
-def _check_implementation_error(campaign: Campaign, charter: Charter) -> None:
+def _check_implementation_error(length: int, charter: Charter) -> None:
     """That the sampler's and the clamp's error, over all coordinates and rounds, stays within the caps' delta."""
     noised = [row for row in charter.table if row.event.kind in ("distributed", "statistics")]
     rows = [(row.event, row.count) for row in noised]
@@ -90,7 +94,7 @@ def _check_implementation_error(campaign: Campaign, charter: Charter) -> None:
     for delta in sorted({entry.caps.delta for entry in charter.roster}):
         for guarantee in Guarantee:
             spent = epsilon(rows, delta, guarantee, charter.honest)
-            check_dimension(spent, delta, campaign.length + PROBES, rounds, guarantee, charter.honest)
+            check_dimension(spent, delta, length, rounds, guarantee, charter.honest)
 
 
 def mechanism(plan: Plan, charter: Charter, campaign: Campaign) -> MechanismPlan:
@@ -149,6 +153,8 @@ def _check_layout(plan: Plan, charter: Charter, campaign: Campaign) -> None:
                 "add probes: they show that noise is there",
             )
         mechanism(plan, charter, campaign)  # raises UnsafeParameters where the lanes leave too little
+        if plan.layout.length > campaign.length + PROBES:
+            _check_implementation_error(plan.layout.length, charter)
     elif plan.layout.scale is None:
         raise WeakerThanCharter(
             f"a public scale for an event of kind {plan.event.kind}", "none", "set layout.scale in the plan"

@@ -241,6 +241,8 @@ def test_gradients_of_another_shape_or_dtype_are_refused() -> None:
     [
         {"clip": 0.0},
         {"clip": math.inf},
+        {"clip": 1e-304},
+        {"clip": 1e308, "noise_multiplier": 1e4},
         {"noise_multiplier": 0.0},
         {"noise_multiplier": math.nan},
         {"noise_multiplier": 1e-3},

@@ -49,6 +49,13 @@ def tight_caps() -> dict[str, object]:
     return {"roster": (first.model_copy(update={"caps": caps}), *rest)}
 
 
+def renamed(name: str) -> dict[str, object]:
+    """A lead whose id the protocol uses: its signature alone would count as the operator's too."""
+    *rest, last = CHARTER.roster
+    roster = sorted((*rest, last.model_copy(update={"partner": name})), key=lambda entry: entry.partner)
+    return {"roster": tuple(roster), "lead": name}
+
+
 NONE = TableRow(
     name="open", event=PrivacyEvent(kind="none", noise_multiplier=0.0, sampling_rate=1.0, steps=1), count=1
 )
@@ -67,6 +74,8 @@ NONE = TableRow(
         {"table": (NONE,)},
         doubled_keys(),
         tight_caps(),
+        renamed("operator"),
+        renamed("server"),
     ],
 )
 def test_an_unsafe_charter_is_refused(changes: dict[str, object]) -> None:
@@ -92,6 +101,7 @@ def test_a_roster_out_of_order_or_with_a_name_twice_is_malformed() -> None:
         {"kind": "statistics"},
         {"deadlines": Deadlines(join=2000, upload=1000, open=3000)},
         {"layout": VectorLayout(parameters=99, probes=1024, lane_width=16, shift=14, scale=None)},
+        {"layout": VectorLayout(parameters=100, probes=1 << 52, lane_width=16, shift=14, scale=None)},
         {"layout": VectorLayout(parameters=100, probes=512, lane_width=16, shift=14, scale=None)},
         {"layout": VectorLayout(parameters=100, probes=1024, lane_width=12, shift=8, scale=None)},
     ],
