@@ -16,32 +16,28 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from client_sdk import joining, states, upload
+from client_sdk import campaigns, joining, states, upload
+from client_sdk.answers import RoundDocument
 from client_sdk.attempt import Attempt, JoinedAttempt, Outcome
-from client_sdk.confirming import confirmed_state
-from client_sdk.finish import Finisher, fetch_confirmed, mechanism_of
+from client_sdk.finish import Finisher, mechanism_of
 from client_sdk.keystore import Passphrase
 from client_sdk.meter import Meter
 from client_sdk.model_state import ModelState
 from client_sdk.partner import Outside, Partner
 from client_sdk.policy import Policy
 from client_sdk.progress import Progress, Silent
-from client_sdk.service import RoundDocument
 from client_sdk.settings import Settings
 from client_sdk.transport import LONG_POLL_SECONDS
 from privacy.clock import Clock, SystemClock
-from privacy.errors import ConfigurationError, NotFound, WeakerThanCharter
-from privacy.protocol.messages import Campaign, Charter, Plan, Signed, parse_signed
-from privacy.protocol.plan_checks import check_campaign, check_plan
+from privacy.errors import WeakerThanCharter
+from privacy.protocol.messages import Campaign, Charter, Plan, Signed
+from privacy.protocol.plan_checks import check_plan
 from privacy.protocol.round_state import RoundState
 from privacy.randomness import Keystream, RandomSource, SystemRandom, hedged_seed
-
-_CAMPAIGN_FACT: Final = "campaign "
 
 
 class Agent:
@@ -69,7 +65,7 @@ class Agent:
         """Raises ConfigurationError, FolderInUse, KeystoreLocked, LedgerBroken."""
         world = outside or Outside(clock or SystemClock(), source or SystemRandom(), progress or Silent())
         agent = cls(Partner.open(config, world, passphrase))
-        agent._wipe_old_keys()
+        agent.partner.wipe_old_keys()
         return agent
 
     def close(self) -> None:
@@ -105,37 +101,11 @@ class Agent:
 
     def campaign(self, digest: str) -> Campaign:
         """A campaign in force under the pinned charter, verified; pinned at its first use. Waits for it once."""
-        raw = self.partner.journal.fact(_CAMPAIGN_FACT + digest)
-        if raw is not None:
-            return check_campaign(parse_signed(Campaign, raw), self.charter, self.partner.verifier)
-        signed, in_force = self.partner.service.campaign(digest, LONG_POLL_SECONDS)
-        if not in_force:
-            raise NotFound(
-                f"campaign {digest[:16]} signed by operator and lead",
-                "not countersigned yet",
-                "wait for the operator",
-            )
-        campaign = check_campaign(signed, self.charter, self.partner.verifier)
-        if campaign.digest != digest:
-            raise WeakerThanCharter(f"campaign {digest[:16]}", f"{campaign.digest[:16]}", "tell the operator")
-        self.partner.journal.set_fact(_CAMPAIGN_FACT + digest, signed.canonical_bytes)
-        return campaign
+        return campaigns.pinned(self.partner, digest)
 
     def find_campaign(self, wanted: str | None) -> Campaign:
         """By digest or name; None: the one that is in force. Raises NotFound, ConfigurationError if several are."""
-        in_force = [(digest, name) for digest, name, counts in self.partner.service.campaigns() if counts]
-        found = [digest for digest, name in in_force if wanted in (None, digest, name)]
-        if not found:
-            raise NotFound(
-                f"a campaign in force{f' called {wanted}' if wanted else ''}",
-                f"{', '.join(name for _, name in in_force) or 'none'}",
-                "wait for the lead and the operator to sign it",
-            )
-        if len(found) > 1:
-            raise ConfigurationError(
-                "one campaign", ", ".join(name for digest, name in in_force if digest in found), "name one"
-            )
-        return self.campaign(found[0])
+        return campaigns.find(self.partner, wanted)
 
     def current_state(self, campaign: Campaign) -> ModelState:
         """What this partner goes on from: the newest state on its disk, else the genesis, fetched and kept."""
@@ -165,30 +135,11 @@ class Agent:
 
         Raises WeakerThanCharter for a state that does not count.
         """
-        folder = states.StateFolder(self.partner, campaign.digest)
-        state = folder.find(state_digest)
-        if state is None:
-            self._check_counts(campaign, state_digest)
-            state = fetch_confirmed(self.partner, campaign, state_digest)
-        folder.keep(state)
-        return state
+        return campaigns.fetch_state(self.partner, campaign, state_digest)
 
     def serve_states(self, campaign: Campaign) -> int:
         """Answer other partners' state-requests; how many were answered."""
         return states.answer_requests(self.partner, campaign)
-
-    def _check_counts(self, campaign: Campaign, state_digest: str) -> None:
-        if state_digest == campaign.genesis:
-            return
-        for line in reversed(self.partner.service.rounds(campaign.digest, 0)):
-            document = self.partner.service.round(line.round)
-            if document.state is RoundState.CONFIRMED and state_digest in document.confirmations.values():
-                plan = check_plan(document.plan, self.charter, campaign, self.partner.verifier)
-                if confirmed_state(self.partner, plan) == state_digest:
-                    return
-        raise WeakerThanCharter(
-            "the genesis, or a state that a quorum confirmed", state_digest[:16], "start from no other state"
-        )
 
     # --- rounds ---------------------------------------------------------------------------------------
 
@@ -356,13 +307,3 @@ class Agent:
         if self._shard_bytes is None:
             self._shard_bytes = self.partner.service.about().limits.shard_bytes
         return self._shard_bytes
-
-    def _wipe_old_keys(self) -> None:
-        """Round keys of attempts that are over, opened or past their deadline (protocol 5.3)."""
-        now = self.partner.now()
-        under_way = {
-            record.plan
-            for record in self.partner.journal.records(unfinished=True)
-            if record.opening is None and record.open_deadline >= now
-        }
-        self.partner.round_keys.wipe_all_but(under_way)

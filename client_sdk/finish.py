@@ -18,15 +18,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client_sdk import states
+from client_sdk.answers import RoundDocument
 from client_sdk.attempt import Ending, Outcome, RoundReport
-from client_sdk.confirming import confirm, confirmed_state
+from client_sdk.confirming import confirm, confirmed_state, send_confirmation
 from client_sdk.decode import Opened, SealedSum, Unsealed
 from client_sdk.journal import AttemptRecord
 from client_sdk.meter import Meter
 from client_sdk.model_state import ModelState, apply_sum
 from client_sdk.opening import Manifests, release, request_for
 from client_sdk.partner import Partner
-from client_sdk.service import RoundDocument
 from client_sdk.unsealing import statistics_digest, unseal
 from privacy.dp.mechanism import MechanismPlan
 from privacy.dp.privatise import ProbeStatistic, probe_statistic
@@ -40,7 +40,6 @@ from privacy.protocol.round_state import RoundState
 
 PROBE_ALARM: Final = -5.0
 """Standard deviations: honest noise falls below with probability 3e-7 a round; one silent of five is at -4.5."""
-_REQUEST_PAUSE: Final = 1.0
 
 
 def mechanism_of(partner: Partner, plan: Plan, campaign: Campaign) -> MechanismPlan | None:
@@ -93,7 +92,7 @@ class Finisher:
             if unsealed is not None:
                 self._take(unsealed)
         else:
-            partner.service.confirm(record.confirmation, self._round)
+            send_confirmation(partner, record.confirmation, self._round)
         with self._meter.phase("confirm"):
             return self._conclude(document, unsealed)
 
@@ -165,9 +164,8 @@ class Finisher:
         """The cohort of an attempt that this partner is not in."""
         partner = self._partner
         signed, joins = partner.service.cohort(self._round)
-        cohort, _ = check_cohort(
-            signed, joins, self._plan, partner.charter, partner.journal.seen_counts(), partner.verifier
-        )
+        # No counts: who neither trains for a cohort nor opens for it need not refuse a rolled-back member.
+        cohort, _ = check_cohort(signed, joins, self._plan, partner.charter, {}, partner.verifier)
         return cohort
 
     # --- what came of it ------------------------------------------------------------------------------
@@ -195,6 +193,7 @@ class Finisher:
             if self._probe is not None:
                 written["probe_ratio"] = self._probe.ratio
             self._partner.journal.write_once("applied", self._round, written)
+            self._test_all_probes()
         confirm(self._partner, unsealed, digest)
 
     def _test_probes(self, opened: Opened, noise: MechanismPlan | None) -> None:
@@ -205,6 +204,14 @@ class Finisher:
         if self._probe.deviations < PROBE_ALARM:
             self._meter.alarm(
                 f"noise is missing in round {self._plan.round}: the probes lie {self._probe.deviations:.1f}"
+                " standard deviations below what the contributors owe"
+            )
+
+    def _test_all_probes(self) -> None:
+        total = None if self._probe is None else self._probe_total()
+        if total is not None and total < PROBE_ALARM:
+            self._meter.alarm(
+                f"noise is missing in the rounds up to {self._plan.round}: their probes together lie {total:.1f}"
                 " standard deviations below what the contributors owe"
             )
 
@@ -233,7 +240,7 @@ class Finisher:
                 f"round {self._plan.round} is confirmed as {winner[:16]}, which this partner did not reach"
                 f" ({str(self._record().state)[:16]}): fetching that state from another partner"
             )
-            state = fetch_confirmed(partner, self._campaign, winner)
+            state = states.fetch_asking(partner, self._campaign, winner)
         return self._end("confirmed", "", state, values)
 
     def _closed(self, document: RoundDocument) -> Outcome:
@@ -251,7 +258,7 @@ class Finisher:
     ) -> Outcome:
         partner = self._partner
         states.StateFolder(partner, self._campaign.digest).keep(state)
-        partner.journal.write_once("ended", self._round, {"ending": ending, "reason": reason})
+        partner.journal.end(self._round, ending, reason, self._campaign.digest, state.digest)
         partner.round_keys.claim(self._round)
         partner.upload_folder(self._round).drop()
         partner.sum_folder(self._round).drop()
@@ -291,20 +298,3 @@ class Finisher:
             return None
         mean = sum(row[0] for row in rows) / len(rows)
         return float((mean - 1) * (self._plan.layout.probes * len(rows) / 2) ** 0.5)
-
-
-def fetch_confirmed(partner: Partner, campaign: Campaign, state_digest: str) -> ModelState:
-    """A state that counts, from whichever partner holds it: asked for, and waited for."""
-    asked = False
-    while True:
-        try:
-            state = states.fetch(partner, campaign, state_digest, wait=10 if asked else 0)
-        except NotFound:
-            if not asked:
-                states.request(partner, campaign, state_digest)
-                asked = True
-            else:
-                partner.progress.notice(f"waiting for a partner to send state {state_digest[:16]}")
-                partner.outside.sleep(_REQUEST_PAUSE)
-            continue
-        return state

@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from client_sdk.answers import RoundDocument
 from client_sdk.attempt import Attempt, JoinedAttempt
 from client_sdk.journal import AttemptRecord
 from client_sdk.meter import Meter
 from client_sdk.partner import Partner
-from client_sdk.service import RoundDocument
 from privacy.errors import AttemptOver, Conflict, WrongState
 from privacy.he.boxes import BoxKey
 from privacy.protocol.cohort_checks import check_cohort

@@ -16,6 +16,7 @@ from typing import Final
 
 import httpx
 
+from client_sdk.answers import RoundDocument
 from client_sdk.durable import FolderLock, make_folder
 from client_sdk.journal import JOURNAL_NAME, Journal
 from client_sdk.keystore import PartnerKeys, Passphrase, load_keys
@@ -23,7 +24,7 @@ from client_sdk.ledger_watch import LedgerWatch
 from client_sdk.own_ledger import OwnLedger
 from client_sdk.progress import Progress, Silent
 from client_sdk.round_keys import RoundKeys, memory_disk
-from client_sdk.service import RoundDocument, Service
+from client_sdk.service import Service
 from client_sdk.settings import LoadedSettings, Settings, load_settings
 from client_sdk.shards import ShardFolder
 from client_sdk.transport import LONG_POLL_SECONDS, Identity, Transport
@@ -150,6 +151,16 @@ class Partner:
         return LedgerWatch(
             self.journal, self.own_ledger, self.name, self.charter, self.verifier, self.outside.clock
         )
+
+    def wipe_old_keys(self) -> None:
+        """Round keys of attempts that are over, opened or past their deadline (protocol 5.3)."""
+        now = self.now()
+        under_way = {
+            record.plan
+            for record in self.journal.records(unfinished=True)
+            if record.opening is None and record.open_deadline >= now
+        }
+        self.round_keys.wipe_all_but(under_way)
 
     def lanes(self, plan: Plan) -> LaneLayout:
         return LaneLayout(plan.layout.lane_width, self.charter.n_max)

@@ -6,100 +6,47 @@ document is the service's word alone; it says what to fetch next, and nothing is
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from pydantic import Field, TypeAdapter, ValidationError
-
+from client_sdk.answers import (
+    About,
+    OwnUploadStatus,
+    RoundDocument,
+    RoundLine,
+    malformed,
+    read_document,
+    read_message,
+    read_messages,
+    read_missing,
+    read_model,
+    read_object,
+)
 from client_sdk.transport import LONG_POLL_SECONDS, Transport
-from privacy.errors import DigestMismatch, MalformedMessage
+from privacy.errors import DigestMismatch
 from privacy.he.boxes import SHARE_BOX_BYTES
 from privacy.protocol.canonical import MAX_MESSAGE_BYTES, canonical
 from privacy.protocol.http_contract import FRAME_TYPE, frame
-from privacy.protocol.identifiers import Digest, Model, PartnerId
 from privacy.protocol.messages import (
-    BodyT,
     Campaign,
     Charter,
     CharterAcceptance,
     Checkpoint,
-    Close,
     Cohort,
     Confirmation,
     Enrolment,
     Join,
     Manifest,
     Opening,
-    Plan,
     Receipt,
     Refusal,
-    Seal,
     Signed,
-    SigningKeys,
     StateBox,
     StateRequest,
     parse_signed,
 )
-from privacy.protocol.round_state import RoundState
 
-MAX_SHARD_BYTES: Final = 64 << 20
 MAX_STATE_BOX_BYTES: Final = 1 << 34
 _LEDGER_PAGE: Final = 1000
-
-
-class RoundLine(Model):
-    """One line of a campaign's list of rounds, in the order posted."""
-
-    round: Digest
-    number: int
-    attempt: int
-    state: str
-
-
-class Limits(Model):
-    shard_bytes: int = Field(ge=1, le=MAX_SHARD_BYTES)
-    message_bytes: int
-
-
-class About(Model):
-    name: str
-    version: str
-    parameter_sets: list[str]
-    server_keys: SigningKeys
-    operator_keys: SigningKeys
-    time: float
-    limits: Limits
-
-
-@dataclass(frozen=True)
-class RoundDocument:
-    """What everyone waits on."""
-
-    round: str
-    version: int
-    state: RoundState
-    plan: Signed[Plan]
-    joined: tuple[str, ...]
-    cohort: str | None
-    seal: Signed[Seal] | None
-    openings: tuple[str, ...]
-    confirmations: Mapping[str, str]
-    voids: tuple[str, ...]
-    close: Signed[Close] | None
-    receipts: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class OwnUploadStatus:
-    missing: tuple[int, ...]
-    receipt: Signed[Receipt] | None
-
-
-_NAMES: Final = TypeAdapter(list[PartnerId])
-_INDICES: Final = TypeAdapter(list[int])
-_STATES: Final = TypeAdapter(dict[PartnerId, Digest])
 
 
 class Service:
@@ -111,7 +58,7 @@ class Service:
     # --- before the first round -----------------------------------------------------------------------
 
     def about(self) -> About:
-        about: About = _read(About, self.transport.get_json("/v1/about"), "/v1/about")
+        about: About = read_model(About, self.transport.get_json("/v1/about"), "/v1/about")
         return about
 
     def enrol(self, token: str, enrolment: Signed[Enrolment]) -> None:
@@ -126,9 +73,9 @@ class Service:
         answer = self.transport.get_json("/v1/charters/latest", {"wait": wait})
         acceptances = answer.get("acceptances")
         if not isinstance(acceptances, dict):
-            raise _malformed("/v1/charters/latest", "acceptances")
-        signed = {name: _message(CharterAcceptance, value) for name, value in acceptances.items()}
-        return _message(Charter, answer.get("charter")), signed, answer.get("in_force") is True
+            raise malformed("/v1/charters/latest", "acceptances")
+        signed = {name: read_message(CharterAcceptance, value) for name, value in acceptances.items()}
+        return read_message(Charter, answer.get("charter")), signed, answer.get("in_force") is True
 
     def accept_charter(self, acceptance: Signed[CharterAcceptance]) -> None:
         path = f"/v1/charters/{acceptance.body.charter}/acceptances"
@@ -141,12 +88,12 @@ class Service:
         """(digest, name, in force) of each."""
         found = self.transport.get_json("/v1/campaigns").get("campaigns")
         if not isinstance(found, list):
-            raise _malformed("/v1/campaigns", "campaigns")
+            raise malformed("/v1/campaigns", "campaigns")
         return [(str(line["campaign"]), str(line["name"]), line["in_force"] is True) for line in found]
 
     def campaign(self, digest: str, wait: int = 0) -> tuple[Signed[Campaign], bool]:
         answer = self.transport.get_json(f"/v1/campaigns/{digest}", {"wait": wait})
-        return _message(Campaign, answer.get("campaign")), answer.get("in_force") is True
+        return read_message(Campaign, answer.get("campaign")), answer.get("in_force") is True
 
     # --- states ---------------------------------------------------------------------------------------
 
@@ -156,7 +103,7 @@ class Service:
 
     def state_boxes(self, campaign: str, state: str, wait: int = 0) -> list[Signed[StateBox]]:
         answer = self.transport.get_json(f"/v1/campaigns/{campaign}/state-boxes/{state}", {"wait": wait})
-        return _messages(StateBox, answer, "boxes")
+        return read_messages(StateBox, answer, "boxes")
 
     def state_box(self, campaign: str, state: str, sender: str) -> bytes:
         path = f"/v1/campaigns/{campaign}/state-boxes/{state}/{sender}"
@@ -168,7 +115,7 @@ class Service:
 
     def state_requests(self, campaign: str) -> list[Signed[StateRequest]]:
         answer = self.transport.get_json(f"/v1/campaigns/{campaign}/state-requests")
-        return _messages(StateRequest, answer, "requests")
+        return read_messages(StateRequest, answer, "requests")
 
     # --- rounds ---------------------------------------------------------------------------------------
 
@@ -176,31 +123,31 @@ class Service:
         answer = self.transport.get_json(f"/v1/campaigns/{campaign}/rounds", {"after": after, "wait": wait})
         lines = answer.get("rounds")
         if not isinstance(lines, list):
-            raise _malformed("a campaign's rounds", "rounds")
-        return [_read(RoundLine, line, "a campaign's rounds") for line in lines]
+            raise malformed("a campaign's rounds", "rounds")
+        return [read_model(RoundLine, line, "a campaign's rounds") for line in lines]
 
     def round(self, round_digest: str, seen: int | None = None, wait: int = LONG_POLL_SECONDS) -> RoundDocument:
         """The round document; with `seen` it waits for a newer one, `wait` seconds at most."""
         query = None if seen is None else {"seen": seen, "wait": wait}
-        return _document(self.transport.get_json(f"/v1/rounds/{round_digest}", query), round_digest)
+        return read_document(self.transport.get_json(f"/v1/rounds/{round_digest}", query), round_digest)
 
     def join(self, join: Signed[Join]) -> None:
         self.transport.post(f"/v1/rounds/{join.body.plan}/joins", join.canonical_bytes)
 
     def cohort(self, round_digest: str) -> tuple[Signed[Cohort], dict[str, Signed[Join]]]:
         answer = self.transport.get_json(f"/v1/rounds/{round_digest}/cohort")
-        joins = _messages(Join, answer, "joins")
-        return _message(Cohort, answer.get("cohort")), {join.body.partner: join for join in joins}
+        joins = read_messages(Join, answer, "joins")
+        return read_message(Cohort, answer.get("cohort")), {join.body.partner: join for join in joins}
 
     def begin_upload(self, manifest: bytes, attachment: bytes, round_digest: str) -> tuple[int, ...]:
         """Sends manifest, shard digests and boxes; the indices of the shards that the service lacks."""
         raw = self.transport.post(f"/v1/rounds/{round_digest}/uploads", frame(manifest, attachment), FRAME_TYPE)
-        return _missing(_object(raw))
+        return read_missing(read_object(raw))
 
     def own_upload(self, round_digest: str) -> OwnUploadStatus:
         answer = self.transport.get_json(f"/v1/rounds/{round_digest}/uploads/mine")
         receipt = answer.get("receipt")
-        return OwnUploadStatus(_missing(answer), None if receipt is None else _message(Receipt, receipt))
+        return OwnUploadStatus(read_missing(answer), None if receipt is None else read_message(Receipt, receipt))
 
     def put_shard(self, round_digest: str, index: int, shard: bytes) -> None:
         self.transport.put_shard(f"/v1/rounds/{round_digest}/uploads/mine/shards/{index}", shard)
@@ -211,7 +158,7 @@ class Service:
 
     def manifests(self, round_digest: str) -> dict[str, Signed[Manifest]]:
         answer = self.transport.get_json(f"/v1/rounds/{round_digest}/uploads")
-        return {message.body.partner: message for message in _messages(Manifest, answer, "manifests")}
+        return {message.body.partner: message for message in read_messages(Manifest, answer, "manifests")}
 
     def upload_shard(self, round_digest: str, partner: str, index: int, size: int) -> bytes:
         path = f"/v1/rounds/{round_digest}/uploads/{partner}/shards/{index}"
@@ -234,7 +181,7 @@ class Service:
 
     def openings(self, round_digest: str) -> dict[str, Signed[Opening]]:
         answer = self.transport.get_json(f"/v1/rounds/{round_digest}/openings")
-        return {message.body.partner: message for message in _messages(Opening, answer, "openings")}
+        return {message.body.partner: message for message in read_messages(Opening, answer, "openings")}
 
     def result_box(self, round_digest: str, opener: str) -> bytes:
         path = f"/v1/rounds/{round_digest}/openings/{opener}/box"
@@ -248,7 +195,7 @@ class Service:
 
     def confirmations(self, round_digest: str) -> dict[str, Signed[Confirmation]]:
         answer = self.transport.get_json(f"/v1/rounds/{round_digest}/confirmations")
-        return {message.body.partner: message for message in _messages(Confirmation, answer, "confirmations")}
+        return {message.body.partner: message for message in read_messages(Confirmation, answer, "confirmations")}
 
     def vote_void(self, vote: bytes, round_digest: str) -> None:
         self.transport.post(f"/v1/rounds/{round_digest}/voids", vote)
@@ -262,71 +209,3 @@ class Service:
 
     def checkpoint(self) -> Signed[Checkpoint]:
         return parse_signed(Checkpoint, self.transport.get("/v1/ledger/checkpoint", None, MAX_MESSAGE_BYTES))
-
-
-def _document(answer: dict[str, Any], round_digest: str) -> RoundDocument:
-    try:
-        document = RoundDocument(
-            round=str(answer["round"]),
-            version=int(answer["version"]),
-            state=RoundState(answer["state"]),
-            plan=_message(Plan, answer["plan"]),
-            joined=tuple(_NAMES.validate_python(answer["joined"])),
-            cohort=answer["cohort"],
-            seal=None if answer["seal"] is None else _message(Seal, answer["seal"]),
-            openings=tuple(_NAMES.validate_python(answer["openings"])),
-            confirmations=_STATES.validate_python(answer["confirmations"]),
-            voids=tuple(_NAMES.validate_python(answer["voids"])),
-            close=None if answer["close"] is None else _message(Close, answer["close"]),
-            receipts=tuple(_NAMES.validate_python(answer["receipts"])),
-        )
-    except (KeyError, ValueError, TypeError) as error:
-        raise MalformedMessage(
-            "a round document", f"{type(error).__name__}: {str(error)[:200]}", "tell the operator"
-        ) from None
-    if document.round != round_digest or document.plan.digest != round_digest:
-        raise MalformedMessage(
-            f"the document of round {round_digest[:16]}", f"that of {document.round[:16]}", "tell the operator"
-        )
-    return document
-
-
-def _message(body: type[BodyT], value: object) -> Signed[BodyT]:
-    return parse_signed(body, canonical(value))
-
-
-def _messages(body: type[BodyT], answer: dict[str, Any], name: str) -> list[Signed[BodyT]]:
-    found = answer.get(name)
-    if not isinstance(found, list):
-        raise _malformed(f"a list of {body.__name__}", name)
-    return [_message(body, value) for value in found]
-
-
-def _missing(answer: dict[str, Any]) -> tuple[int, ...]:
-    try:
-        return tuple(_INDICES.validate_python(answer.get("missing"), strict=True))
-    except ValidationError:
-        raise _malformed("an upload", "missing") from None
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(raw)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise _malformed("an answer", "a JSON object")
-    return value
-
-
-def _read(model: type[Any], value: object, where: str) -> Any:
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
-        raise MalformedMessage(f"an answer from {where}", f"{name}: {first['msg']}", "tell the operator") from None
-
-
-def _malformed(where: str, member: str) -> MalformedMessage:
-    return MalformedMessage(f"{member} in {where}", "none", "check that server.url is the consortium's service")

@@ -15,8 +15,8 @@ from typing import Final
 
 import numpy as np
 
+from client_sdk.answers import MAX_SHARD_BYTES
 from client_sdk.durable import make_folder, sync_folder, write_durably
-from client_sdk.service import MAX_SHARD_BYTES
 from privacy.errors import DigestMismatch, MalformedMessage
 from privacy.he.addition import check_words
 from privacy.he.fingerprint import Fingerprint, FingerprintValue

@@ -1,7 +1,8 @@
 """Model states: on this partner's disk, and on their way to another partner's result key (protocol 3, 4.5).
 
 Rules:
-1. A state file stands whole, under its hash, before the journal names it; the two newest of a campaign are kept.
+1. A state file stands whole, under its hash, before the journal names it; the two newest of a campaign are kept,
+   and the one that this partner stands on.
 2. A state from another partner counts only by its hash: the genesis that the campaign names, or one that t partners
    confirmed. Who sent it is signed, so that a wrong one is named.
 3. The service stores boxes unread.
@@ -22,6 +23,8 @@ from privacy.protocol.canonical import digest
 from privacy.protocol.messages import Campaign, Signed, StateBox, StateRequest
 
 KEPT: Final = 2
+_REQUEST_PAUSE: Final = 1.0
+_REQUEST_WAIT: Final = 10
 _INFO: Final = b"chorale/1 state box"
 
 
@@ -42,18 +45,21 @@ class StateFolder:
         if not (known and known[0][0] == state.digest and self._path(state.digest).exists()):
             write_durably(self._path(state.digest), state.to_bytes())
             self._journal.add_state(self._campaign, state.digest, state.round)
-        kept = {name for name, _ in self._distinct()[:KEPT]}
+        stands_on = self._journal.stands_on(self._campaign)
         for name, _ in self._distinct()[KEPT:]:
-            if name not in kept:
+            if name != stands_on:
                 self._path(name).unlink(missing_ok=True)
 
     def _distinct(self) -> list[tuple[str, int]]:
         return list(dict.fromkeys(self._journal.states(self._campaign)))
 
     def newest(self) -> ModelState | None:
-        """The newest state, verified by its hash; None before the first. Raises DigestMismatch."""
-        known = self._journal.states(self._campaign)
-        return self.find(known[0][0]) if known else None
+        """The newest state that counts, verified by its hash; None before the first. Raises DigestMismatch.
+
+        One that was applied here and that no quorum has confirmed yet does not count (protocol 3).
+        """
+        stands_on = self._journal.stands_on(self._campaign)
+        return None if stands_on is None else self.find(stands_on)
 
     def find(self, state_digest: str) -> ModelState | None:
         try:
@@ -105,6 +111,23 @@ def fetch(partner: Partner, campaign: Campaign, state_digest: str, wait: int = 0
     raise NotFound(
         f"a box with state {state_digest[:16]} for {partner.name}", "none yet", "wait until a partner answers"
     )
+
+
+def fetch_asking(partner: Partner, campaign: Campaign, state_digest: str) -> ModelState:
+    """A state that counts, from whichever partner holds it: asked for, and waited for."""
+    asked = False
+    while True:
+        try:
+            state = fetch(partner, campaign, state_digest, wait=_REQUEST_WAIT if asked else 0)
+        except NotFound:
+            if not asked:
+                request(partner, campaign, state_digest)
+                asked = True
+            else:
+                partner.progress.notice(f"waiting for a partner to send state {state_digest[:16]}")
+                partner.outside.sleep(_REQUEST_PAUSE)
+            continue
+        return state
 
 
 def request(partner: Partner, campaign: Campaign, state_digest: str) -> None:

@@ -18,25 +18,29 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from numpy.typing import NDArray
 
+from client_sdk.answers import RoundDocument
 from client_sdk.confirming import verified_confirmations, vote_void
 from client_sdk.decode import Opened, SealedSum, Unsealed, download_sum, name_misfits, open_with, take_openings
 from client_sdk.fingerprints import check_fingerprints, confirmed_fingerprints
 from client_sdk.meter import Meter
 from client_sdk.partner import Partner
-from client_sdk.service import RoundDocument
 from privacy.errors import (
     DigestMismatch,
     FingerprintMismatch,
+    MalformedMessage,
     NotEnoughOpenings,
     NotFound,
     OpeningFailed,
     OutOfRange,
+    TooLarge,
 )
 from privacy.he.fingerprint import FingerprintValue
 from privacy.protocol.round_state import RoundState
 
 FINGERPRINT_PATIENCE: Final = 3.0
 """Seconds to wait for the last contributors' openings before their uploads are fetched instead."""
+_FALSE: Final = (OpeningFailed, FingerprintMismatch, DigestMismatch, OutOfRange, MalformedMessage, TooLarge)
+"""What does not decode, and what the service may serve instead of it."""
 _STATISTICS: Final = b"chorale/1 statistics"
 
 
@@ -68,7 +72,7 @@ def unseal(
             except NotFound as gone:
                 meter.alarm(f"the sum is not kept any more: {gone.came}")
                 return None, document
-            except (OpeningFailed, FingerprintMismatch, DigestMismatch, OutOfRange) as error:
+            except _FALSE as error:
                 failure = str(error)
                 meter.alarm(f"{tried} openings do not decode: {error}")
         if document.state.ended:

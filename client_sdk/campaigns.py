@@ -1,0 +1,83 @@
+"""Campaigns that this partner works for, and the states of theirs that count (protocol 3).
+
+Rules:
+1. A campaign counts if operator and lead signed it under the pinned charter; it is pinned at its first use.
+2. A state counts if it is the genesis, or if t partners of its round's J confirmed it; it is started from no other.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from client_sdk import states
+from client_sdk.confirming import confirmed_state
+from client_sdk.model_state import ModelState
+from client_sdk.partner import Partner
+from client_sdk.transport import LONG_POLL_SECONDS
+from privacy.errors import ConfigurationError, NotFound, WeakerThanCharter
+from privacy.protocol.messages import Campaign, parse_signed
+from privacy.protocol.plan_checks import check_campaign, check_plan
+from privacy.protocol.round_state import RoundState
+
+_CAMPAIGN_FACT: Final = "campaign "
+
+
+def pinned(partner: Partner, digest: str) -> Campaign:
+    """A campaign in force under the pinned charter, verified; pinned at its first use. Waits for it once."""
+    raw = partner.journal.fact(_CAMPAIGN_FACT + digest)
+    if raw is not None:
+        return check_campaign(parse_signed(Campaign, raw), partner.charter, partner.verifier)
+    signed, in_force = partner.service.campaign(digest, LONG_POLL_SECONDS)
+    if not in_force:
+        raise NotFound(
+            f"campaign {digest[:16]} signed by operator and lead",
+            "not countersigned yet",
+            "wait for the operator",
+        )
+    campaign = check_campaign(signed, partner.charter, partner.verifier)
+    if campaign.digest != digest:
+        raise WeakerThanCharter(f"campaign {digest[:16]}", f"{campaign.digest[:16]}", "tell the operator")
+    partner.journal.set_fact(_CAMPAIGN_FACT + digest, signed.canonical_bytes)
+    return campaign
+
+
+def find(partner: Partner, wanted: str | None) -> Campaign:
+    """By digest or name; None: the one that is in force. Raises NotFound, ConfigurationError if several are."""
+    in_force = [(digest, name) for digest, name, counts in partner.service.campaigns() if counts]
+    found = [digest for digest, name in in_force if wanted in (None, digest, name)]
+    if not found:
+        raise NotFound(
+            f"a campaign in force{f' called {wanted}' if wanted else ''}",
+            f"{', '.join(name for _, name in in_force) or 'none'}",
+            "wait for the lead and the operator to sign it",
+        )
+    if len(found) > 1:
+        raise ConfigurationError(
+            "one campaign", ", ".join(name for digest, name in in_force if digest in found), "name one"
+        )
+    return pinned(partner, found[0])
+
+
+def fetch_state(partner: Partner, campaign: Campaign, state_digest: str) -> ModelState:
+    """Rule 2: from the disk or from a partner; kept on disk. Raises WeakerThanCharter."""
+    folder = states.StateFolder(partner, campaign.digest)
+    state = folder.find(state_digest)
+    if state is None:
+        _check_counts(partner, campaign, state_digest)
+        state = states.fetch_asking(partner, campaign, state_digest)
+    folder.keep(state)
+    return state
+
+
+def _check_counts(partner: Partner, campaign: Campaign, state_digest: str) -> None:
+    if state_digest == campaign.genesis:
+        return
+    for line in reversed(partner.service.rounds(campaign.digest, 0)):
+        document = partner.service.round(line.round)
+        if document.state is RoundState.CONFIRMED and state_digest in document.confirmations.values():
+            plan = check_plan(document.plan, partner.charter, campaign, partner.verifier)
+            if confirmed_state(partner, plan) == state_digest:
+                return
+    raise WeakerThanCharter(
+        "the genesis, or a state that a quorum confirmed", state_digest[:16], "start from no other state"
+    )
