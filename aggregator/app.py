@@ -22,6 +22,7 @@ from fastapi import FastAPI
 from aggregator.api import problems
 from aggregator.api.constitution import NAME, VERSION
 from aggregator.api.openapi import ROUTERS
+from aggregator.connections import BoundedHttp, CutOff, Server
 from aggregator.console import pages
 from aggregator.rounds.enrolment import everyone
 from aggregator.rounds.lifecycle import Lifecycle
@@ -82,6 +83,7 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
 
     app = FastAPI(title=NAME, version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
+    app.add_middleware(CutOff)
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
@@ -93,18 +95,21 @@ def serve(settings: Settings) -> None:
     """Serve the folder until interrupted; waits GRACE_SECONDS for requests under way."""
     configure_logging()
     app = create_app(settings, SystemClock(), SystemRandom())
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
+        ws="none",
         log_config=None,
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
         timeout_keep_alive=75,
     )
+    service: Service = app.state.service
+    Server(config, service.notifier.stop).run()
 
 
 def configure_logging() -> None:

@@ -10,8 +10,10 @@ Rules, in this order:
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -26,11 +28,14 @@ from privacy.errors import (
     MalformedMessage,
     NotAllowed,
     NotAuthenticated,
+    ServiceUnavailable,
     TooLarge,
 )
 from privacy.protocol.http_contract import MAX_SKEW_SECONDS, NONCE_BYTES, RequestClaims, request_text
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.signing import verify_request
+
+STALL_SECONDS = 60
 
 _NONCE = re.compile(f"[0-9a-f]{{{2 * NONCE_BYTES}}}")
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -94,13 +99,29 @@ Operator = Annotated[Caller, Depends(operator_only)]
 Partner = Annotated[Caller, Depends(partner_only)]
 
 
+async def arriving(request: Request) -> AsyncIterator[bytes]:
+    """The body as it comes. Raises ServiceUnavailable when nothing came for STALL_SECONDS."""
+    stream = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(STALL_SECONDS):
+                piece = await anext(stream, None)
+        except TimeoutError:
+            raise ServiceUnavailable(
+                f"the body's next bytes within {STALL_SECONDS} s", "none", "send the whole request again"
+            ) from None
+        if piece is None:
+            return
+        yield piece
+
+
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole body. Raises TooLarge before more than `limit` bytes are held."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
         raise TooLarge(f"a body of at most {limit} bytes", declared[:40], "send a smaller one")
     held = bytearray()
-    async for piece in request.stream():
+    async for piece in arriving(request):
         held += piece
         if len(held) > limit:
             raise TooLarge(f"a body of at most {limit} bytes", "more", "send a smaller one")

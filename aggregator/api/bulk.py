@@ -17,7 +17,7 @@ from fastapi.responses import FileResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from aggregator.api import models
-from aggregator.api.authentication import Partner, TheService, authentic_body, content_length
+from aggregator.api.authentication import Partner, TheService, arriving, authentic_body, content_length
 from aggregator.api.routes import (
     BULK_TYPE,
     DigestPath,
@@ -52,7 +52,7 @@ async def pieces(request: Request, limit: int) -> AsyncIterator[bytes]:
     length = content_length(request, limit)
     held = bytearray()
     total = 0
-    async for chunk in request.stream():
+    async for chunk in arriving(request):
         total += len(chunk)
         if total > length:
             raise MalformedMessage(f"a body of {length} bytes", "more", "declare the body's length")

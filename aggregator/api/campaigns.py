@@ -15,7 +15,7 @@ from aggregator.api.routes import DigestPath, answer, answers, read_model, takes
 from aggregator.api.waiting import Wait, until_news
 from aggregator.rounds import admission
 from aggregator.rounds import campaign as campaigns
-from aggregator.rounds.records import campaign_row, campaign_topic
+from aggregator.rounds.records import campaign_row, campaign_topic, charter_of, require_view
 from aggregator.storage.service import stored
 from privacy.protocol.messages import Campaign, Signed, StateRequest, parse_signed
 
@@ -35,9 +35,12 @@ def propose(service: TheService, body: PartnerBody) -> Response:
 
 @router.get("/v1/campaigns", responses=answers(models.Campaigns))
 def list_campaigns(service: TheService, caller: Authentic) -> Response:
-    del caller
     with service.database.read() as session:
-        rows = campaigns.everything(session)
+        rows = [
+            row
+            for row in campaigns.everything(session)
+            if caller.is_operator or caller.identity in charter_of(session, row.charter).partners
+        ]
     shown = [
         {"campaign": row.digest, "name": stored(Campaign, row.message).body.name, "in_force": row.in_force}
         for row in rows
@@ -47,10 +50,9 @@ def list_campaigns(service: TheService, caller: Authentic) -> Response:
 
 @router.get("/v1/campaigns/{campaign}", responses=answers(models.CampaignShown))
 async def campaign(service: TheService, caller: Authentic, campaign: DigestPath, wait: Wait = 0.0) -> Response:
-    del caller
-
     def read(session: Session) -> tuple[dict[str, Any], bool]:
         row = campaign_row(session, campaign)
+        require_view(session, row.charter, caller.identity)
         return {"campaign": json.loads(row.message), "in_force": row.in_force}, row.in_force
 
     return answer(await until_news(service, campaign_topic(campaign), wait, read))
@@ -72,7 +74,7 @@ async def state_boxes(
     service: TheService, caller: Partner, campaign: DigestPath, state: DigestPath, wait: Wait = 0.0
 ) -> Response:
     def read(session: Session) -> tuple[dict[str, Any], bool]:
-        campaign_row(session, campaign)
+        require_view(session, campaign_row(session, campaign).charter, caller.identity)
         rows = campaigns.boxes_for(session, campaign, state, caller.identity)
         return {"boxes": [json.loads(row.message) for row in rows]}, bool(rows)
 
@@ -92,9 +94,8 @@ def request_state(service: TheService, body: PartnerBody, campaign: DigestPath) 
 
 @router.get("/v1/campaigns/{campaign}/state-requests", responses=answers(models.StateRequests))
 def state_requests(service: TheService, caller: Partner, campaign: DigestPath) -> Response:
-    del caller
     with service.database.read() as session:
-        campaign_row(session, campaign)
+        require_view(session, campaign_row(session, campaign).charter, caller.identity)
         rows = campaigns.open_requests(session, campaign)
     return answer({"requests": [json.loads(row.message) for row in rows]})
 
@@ -107,10 +108,8 @@ async def list_rounds(
     after: int = Query(0, ge=0, le=1 << 40),
     wait: Wait = 0.0,
 ) -> Response:
-    del caller
-
     def read(session: Session) -> tuple[dict[str, Any], bool]:
-        campaign_row(session, campaign)
+        require_view(session, campaign_row(session, campaign).charter, caller.identity)
         rows = admission.listed(session, campaign, after)
         shown = [
             {"round": row.round, "number": row.number, "attempt": row.attempt, "state": row.state} for row in rows

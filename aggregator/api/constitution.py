@@ -26,6 +26,7 @@ from privacy.protocol.words import words
 router = APIRouter()
 NAME = "Chorale"
 VERSION = "0.1.0"
+MAX_ENROLMENT_BYTES = 1 << 16
 
 
 @router.get("/v1/about", responses=answers(models.About))
@@ -64,7 +65,8 @@ def invite(service: TheService, body: OperatorBody) -> Response:
 
 
 async def _open_body(request: Request, service: TheService) -> bytes:
-    return await read_body(request, service.settings.message_bytes)
+    """Whoever sends this is not known yet, so it is read only as far as an enrolment goes."""
+    return await read_body(request, min(service.settings.message_bytes, MAX_ENROLMENT_BYTES))
 
 
 @router.post(

@@ -20,6 +20,7 @@ from privacy.protocol.signing import sign
 
 router = APIRouter()
 MAX_LINES = 1_000_000
+PAGE_LINES = 500
 
 
 @router.get("/v1/ledger", responses=answers(LINES_TYPE))
@@ -31,12 +32,18 @@ def ledger_lines(
 ) -> Response:
     _require_standing(service, caller.identity, caller.is_operator)
 
-    def entries() -> Iterator[bytes]:
-        with service.database.read() as session:
-            for entry in ledger.lines(session, after, limit):
-                yield entry + b"\n"
+    def pages() -> Iterator[bytes]:
+        # A session a page: who reads slowly holds no connection meanwhile. What was read once never changes.
+        sent = 0
+        while sent < limit:
+            with service.database.read() as session:
+                page = list(ledger.lines(session, after + sent, min(PAGE_LINES, limit - sent)))
+            if not page:
+                return
+            sent += len(page)
+            yield b"".join(entry + b"\n" for entry in page)
 
-    return StreamingResponse(entries(), media_type=LINES_TYPE)
+    return StreamingResponse(pages(), media_type=LINES_TYPE)
 
 
 @router.get("/v1/ledger/checkpoint", responses=answers(Signed[Checkpoint]))

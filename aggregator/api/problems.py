@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
@@ -74,6 +75,14 @@ async def _disk_error(request: Request, error: Exception) -> JSONResponse:
     return await _unforeseen(request, error)
 
 
+async def _no_connection(request: Request, error: Exception) -> JSONResponse:
+    del request, error
+    _log.error("no-connection")
+    return problem(
+        ServiceUnavailable("a free connection to the database", "none in time", "send the request again")
+    )
+
+
 async def _gone(request: Request, error: Exception) -> JSONResponse:
     del request, error
     return problem(MalformedMessage("the whole body", "a connection that ended before it", "send it again"), 400)
@@ -90,5 +99,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(OSError, _disk_error)
     app.add_exception_handler(OperationalError, _disk_error)
+    app.add_exception_handler(NoConnection, _no_connection)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(Exception, _unforeseen)

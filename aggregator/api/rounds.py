@@ -15,7 +15,7 @@ from aggregator.api.routes import DigestPath, answer, answers, takes
 from aggregator.api.waiting import Wait, until_news
 from aggregator.rounds import admission, confirmation, join, opening, upload
 from aggregator.rounds.document import round_document
-from aggregator.rounds.records import cohort_of, find, round_topic
+from aggregator.rounds.records import cohort_of, find, require_view, round_topic
 from privacy.errors import WrongState
 from privacy.protocol.messages import (
     Abort,
@@ -46,10 +46,9 @@ async def round_shown(
     seen: int = Query(0, ge=0, le=1 << 40),
     wait: Wait = 0.0,
 ) -> Response:
-    del caller
-
     def read(session: Session) -> tuple[dict[str, Any], bool]:
         attempt = find(session, round_digest)
+        require_view(session, attempt.charter, caller.identity)
         # A waiter that has seen this version costs one row, not the whole document.
         news = attempt.version > seen
         return (round_document(session, attempt, service.clock.now()) if news else {}), news
@@ -78,9 +77,9 @@ def take_join(service: TheService, body: PartnerBody, round_digest: DigestPath) 
 
 @router.get("/v1/rounds/{round_digest}/cohort", responses=answers(models.CohortShown))
 def cohort(service: TheService, caller: Authentic, round_digest: DigestPath) -> Response:
-    del caller
     with service.database.read() as session:
         attempt = find(session, round_digest)
+        require_view(session, attempt.charter, caller.identity)
         members = cohort_of(attempt).partners
         joins = [json.loads(row.message) for row in join.joins_of(session, round_digest) if row.partner in members]
         return answer({"cohort": json.loads(attempt.cohort or b"null"), "joins": joins})
@@ -100,9 +99,10 @@ def own_upload(service: TheService, caller: Partner, round_digest: DigestPath) -
 
 @router.get("/v1/rounds/{round_digest}/uploads", responses=answers(models.Manifests))
 def manifests(service: TheService, caller: Partner, round_digest: DigestPath) -> Response:
-    del caller
     with service.database.read() as session:
-        if find(session, round_digest).seal is None:
+        attempt = find(session, round_digest)
+        require_view(session, attempt.charter, caller.identity)
+        if attempt.seal is None:
             raise WrongState("a sealed attempt", "one that has no seal yet", "wait for the seal")
         rows = upload.sealed_uploads(session, round_digest)
     return answer({"manifests": [json.loads(row.manifest) for row in rows]})
@@ -110,9 +110,8 @@ def manifests(service: TheService, caller: Partner, round_digest: DigestPath) ->
 
 @router.get("/v1/rounds/{round_digest}/openings", responses=answers(models.Openings))
 def openings(service: TheService, caller: Partner, round_digest: DigestPath) -> Response:
-    del caller
     with service.database.read() as session:
-        find(session, round_digest)
+        require_view(session, find(session, round_digest).charter, caller.identity)
         rows = opening.openings_of(session, round_digest)
     return answer({"openings": [json.loads(row.message) for row in rows]})
 
@@ -141,9 +140,8 @@ def take_confirmation(service: TheService, body: PartnerBody, round_digest: Dige
 
 @router.get("/v1/rounds/{round_digest}/confirmations", responses=answers(models.Confirmations))
 def confirmations(service: TheService, caller: Authentic, round_digest: DigestPath) -> Response:
-    del caller
     with service.database.read() as session:
-        find(session, round_digest)
+        require_view(session, find(session, round_digest).charter, caller.identity)
         rows = confirmation.confirmations_of(session, round_digest)
     return answer({"confirmations": [json.loads(row.message) for row in rows]})
 

@@ -1,5 +1,6 @@
 """Long polling: an answer as soon as there is news, or unchanged when the time is up (docs/http.md).
 
+When the service stops, the answer is given unchanged at once: who asks again meets the next start.
 Reads happen in worker threads; while a caller waits it holds no thread and no database connection.
 """
 
@@ -38,6 +39,6 @@ async def until_news(
         ticket = service.notifier.ticket(topic)
         answer, news = await run_in_threadpool(once)
         left = end - loop.time()
-        if news or left <= 0:
+        if news or left <= 0 or service.notifier.stopping:
             return answer
         await service.notifier.wait(topic, ticket, min(left, RECHECK_SECONDS))

@@ -19,12 +19,11 @@ from aggregator.console.security import (
     SESSION_COOKIE,
     ConsoleRoute,
     form,
-    is_https,
     signed_in,
     the_service,
 )
 from aggregator.console.standing import Pending, Standings
-from aggregator.console.words import STYLES, page, style
+from aggregator.console.words import STYLES, is_https, page, style
 from aggregator.storage.officers import OfficerSession, redeem_link, revoke_session
 from aggregator.storage.service import Service
 from privacy.errors import NotAuthenticated, NotFound
@@ -98,6 +97,11 @@ def static(name: str) -> Response:
     return PlainTextResponse(
         style(name), media_type="text/css; charset=utf-8", headers={"cache-control": "public, max-age=86400"}
     )
+
+
+@router.get("/{path:path}")
+def nowhere(path: str) -> Response:
+    raise NotFound("a page of the console", path[:80], "open the overview")
 
 
 def _standings(request: Request, service: Service) -> Standings:

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from aggregator.console.words import page
+from aggregator.console.words import is_https, page
 from aggregator.storage.officers import OfficerSession, find_session
 from aggregator.storage.service import Service
 from privacy.errors import ChoraleError, MalformedMessage, NotAllowed, NotAuthenticated, NotFound, TooLarge
@@ -64,11 +64,6 @@ class ConsoleRoute(APIRoute):
 def the_service(request: Request) -> Service:
     service: Service = request.app.state.service
     return service
-
-
-def is_https(request: Request) -> bool:
-    """Also where a proxy ends TLS, if the service knows its public address."""
-    return request.url.scheme == "https" or the_service(request).settings.url.startswith("https://")
 
 
 def signed_in(request: Request) -> OfficerSession:

@@ -17,6 +17,7 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader
 
+from aggregator.storage.service import Service
 from privacy.report.catalogue import DEFAULT_LANGUAGE, LANGUAGES, catalogue
 from privacy.report.render import environment, stylesheet
 
@@ -47,9 +48,15 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
             path="/console",
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
+            secure=is_https(request),
         )
     return response
+
+
+def is_https(request: Request) -> bool:
+    """Also where a proxy ends TLS, if the service knows its public address."""
+    service: Service = request.app.state.service
+    return request.url.scheme == "https" or service.settings.url.startswith("https://")
 
 
 def language_of(request: Request) -> str:

@@ -14,6 +14,7 @@ from aggregator.storage.database import announce
 from aggregator.storage.service import stored
 from aggregator.storage.tables import AttemptRow, CampaignRow, CharterRow, StageRow
 from privacy.errors import NotAllowed, NotFound, WrongState
+from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import Campaign, Charter, Cohort, Plan
 from privacy.protocol.round_state import RoundState, check_move
 
@@ -87,6 +88,12 @@ def campaign_of(session: Session, digest: str) -> Campaign:
 def require_roster(charter: Charter, partner: str) -> None:
     if partner not in charter.partners:
         raise NotAllowed("a partner of the charter's roster", partner, "be enrolled, and named in a charter, first")
+
+
+def require_view(session: Session, charter: str, identity: str) -> None:
+    """What happens under a charter is shown to its roster and to the operator."""
+    if identity != OPERATOR:
+        require_roster(charter_of(session, charter), identity)
 
 
 def require_member(cohort: Cohort, partner: str) -> None:

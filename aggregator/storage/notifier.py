@@ -3,6 +3,7 @@
 Rules:
 1. A waiter takes the topic's ticket, then reads the database, then waits: nothing that happens in between is lost.
 2. `publish` may be called from any thread.
+3. When the service stops, everyone who waits is woken, and `stopping` says that there is no use in waiting again.
 What another process commits is not heard here: whoever waits reads again at least every RECHECK_SECONDS.
 """
 
@@ -16,6 +17,7 @@ RECHECK_SECONDS = 1.0
 
 class Notifier:
     def __init__(self) -> None:
+        self.stopping = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tickets: dict[str, int] = defaultdict(int)
         self._waiters: dict[str, set[asyncio.Future[None]]] = {}
@@ -49,6 +51,12 @@ class Notifier:
             waiters.discard(future)
             if not waiters:
                 self._waiters.pop(topic, None)
+
+    def stop(self) -> None:
+        """Called in the loop."""
+        self.stopping = True
+        for topic in list(self._waiters):
+            self._wake(topic)
 
     def _wake(self, topic: str) -> None:
         for future in self._waiters.get(topic, ()):

@@ -25,11 +25,11 @@ def canonical(value: Any) -> bytes:
     """The RFC 8785 form of a JSON value (dict, list, str, int, float, bool, None)."""
     try:
         return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise MalformedMessage(
             "a value that canonical JSON can hold",
             str(error),
-            "write integers beyond 2^53 - 1 as decimal strings and leave out NaN and infinities",
+            "write integers beyond 2^53 - 1 as decimal strings; leave out NaN, infinities and halves of surrogate pairs",
         ) from error
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from aggregator.app import GRACE_SECONDS
 from privacy.clock import SystemClock
+from privacy.protocol.identifiers import OPERATOR
 from tests.aggregator.driver import RoundDriver
 from tests.consortium import TestConsortium
 
@@ -28,7 +33,7 @@ if __name__ == "__main__":
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[tuple[TestConsortium, httpx.Client, subprocess.Popen[str]]]:
+def served(tmp_path: Path) -> Iterator[tuple[TestConsortium, httpx.Client, subprocess.Popen[str], Path]]:
     consortium = TestConsortium(clock=SystemClock())  # type: ignore[arg-type]
     consortium.server_folder(tmp_path / "server")
     port = 20000 + os.getpid() % 20000
@@ -46,25 +51,67 @@ def served(tmp_path: Path) -> Iterator[tuple[TestConsortium, httpx.Client, subpr
             except httpx.TransportError:
                 time.sleep(0.1)
         try:
-            yield consortium, http, process
+            yield consortium, http, process, tmp_path / "server"
         finally:
             process.kill()
             process.wait()
 
 
+def _until(holds: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if holds():
+            return
+        time.sleep(0.05)
+    raise AssertionError("it did not come to that")
+
+
+@contextmanager
+def _half_open_upload(driver: RoundDriver, http: httpx.Client) -> Iterator[socket.socket]:
+    """The head and the first bytes of a shard, and no more."""
+    name = driver.names[0]
+    driver.announce(name)
+    shard = driver.shards(name)[0]
+    target = f"{driver.base}/uploads/mine/shards/0"
+    headers = {"host": "x", "content-length": str(len(shard)), **driver.client(name).headers("PUT", target, shard)}
+    head = f"PUT {target} HTTP/1.1\r\n" + "".join(f"{key}: {value}\r\n" for key, value in headers.items()) + "\r\n"
+    with socket.create_connection((http.base_url.host, http.base_url.port or 80), timeout=20) as connection:
+        connection.sendall(head.encode() + shard[:1000])
+        yield connection
+
+
+def _poll(driver: RoundDriver, http: httpx.Client) -> int:
+    """How a long poll is answered that nothing new ends."""
+    target = f"{driver.base}?seen={1 << 39}&wait=60"
+    with httpx.Client(base_url=http.base_url, timeout=60) as own:
+        return own.get(target, headers=driver.client(OPERATOR).headers("GET", target, b"")).status_code
+
+
 @pytest.mark.system
 def test_a_served_round_and_a_quiet_end(
-    served: tuple[TestConsortium, httpx.Client, subprocess.Popen[str]],
+    served: tuple[TestConsortium, httpx.Client, subprocess.Popen[str], Path],
 ) -> None:
-    consortium, http, process = served
+    consortium, http, process, driver_folder = served
     driver = RoundDriver(consortium, http, *consortium.constitute(http))
     driver.to_confirmed()
     maps = Path(f"/proc/{process.pid}/maps").read_text()
     assert "numba" in maps or "numpy" in maps
     assert "tenseal" not in maps
     assert "torch" not in maps
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=30)
+    driver = RoundDriver(consortium, http, driver.charter, driver.campaign, attempt=2)
+    driver.join_all()
+    with _half_open_upload(driver, http) as upload, ThreadPoolExecutor(8) as waiting:
+        # Long polls, of which the service knows before it is told to stop.
+        polls = [waiting.submit(_poll, driver, http) for _ in range(8)]
+        incoming = driver_folder / "blobs" / "incoming"
+        _until(lambda: len(list(incoming.iterdir())) == 1)
+        time.sleep(0.3)
+        begun = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=30)
+        assert time.monotonic() - begun < GRACE_SECONDS + 3
+        assert [poll.result() for poll in polls] == 8 * [200]
+        assert upload.recv(1000).startswith(b"HTTP/1.1 503")
+    assert not list(incoming.iterdir())
     # The server ends itself by the signal it was sent, after it has closed everything.
     assert process.returncode in (0, -signal.SIGTERM)
 

@@ -68,6 +68,37 @@ def test_the_operators_routes_are_the_operators(driver: RoundDriver) -> None:
     refused(driver.client(OPERATOR).post(f"{driver.base}/voids", {"a": 1}), 403, "not-allowed")
 
 
+def test_who_is_on_no_roster_sees_nothing_of_a_consortium(driver: RoundDriver) -> None:
+    consortium, http = driver.consortium, driver.http
+    key = SigningKey.generate(SeededSource("newcomer"))
+    token = done(
+        driver.client(OPERATOR).post("/v1/invitations", {"partner": "newcomer", "expires_in_seconds": 3600}), 201
+    )["token"]
+    known = consortium.enrolment(driver.names[0], token).body
+    enrolment = sign(known.model_copy(update={"partner": "newcomer", "signing_keys": key.public}), "newcomer", key)
+    body = canonical({"token": token, "enrolment": enrolment.model_dump(mode="json")})
+    done(http.post("/v1/enrolments", content=body), 201)
+    newcomer = SignedClient(http, "newcomer", key, consortium.clock, consortium.source)
+    done(newcomer.get("/v1/enrolments/newcomer"))
+    driver.to_opening()
+    campaign = f"/v1/campaigns/{driver.campaign.digest}"
+    of_rounds = ("", "/cohort", "/uploads", "/openings", "/confirmations", "/sum/digests", "/sum/shards/0")
+    for target in (
+        *(f"{driver.base}{rest}" for rest in of_rounds),
+        campaign,
+        f"{campaign}/rounds",
+        f"{campaign}/state-requests",
+        f"{campaign}/state-boxes/{driver.campaign.genesis}",
+        "/v1/ledger",
+        "/v1/ledger/checkpoint",
+        "/v1/budget",
+        f"/v1/enrolments/{driver.names[0]}",
+    ):
+        refused(newcomer.get(target), 403, "not-allowed")
+        assert driver.client(driver.names[0]).get(target).status_code == 200, target
+    assert done(newcomer.get("/v1/campaigns")) == {"campaigns": []}
+
+
 @pytest.mark.parametrize(
     ("method", "target", "status", "code"),
     [
@@ -87,7 +118,17 @@ def test_routes_that_are_none(driver: RoundDriver, method: str, target: str, sta
 
 @pytest.mark.parametrize(
     "body",
-    [b"", b"{", b"[" * 100, b'{"body":1}', b'{"a":1, "b":2}', b"\xff\xfe", b'{"a":1,"a":2}', b"null"],
+    [
+        b"",
+        b"{",
+        b"[" * 100,
+        b'{"body":1}',
+        b'{"a":1, "b":2}',
+        b"\xff\xfe",
+        b'{"a":1,"a":2}',
+        b"null",
+        b'{"\\ud800":1}',
+    ],
 )
 def test_what_is_no_message(driver: RoundDriver, body: bytes) -> None:
     answer = driver.client(driver.names[0]).send("POST", f"{driver.base}/joins", body)

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import threading
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
 from aggregator.console.security import SESSION_COOKIE
 from aggregator.storage.officers import CONSORTIUM, create_link
 from privacy.errors import ChoraleError
+from privacy.protocol.identifiers import OPERATOR
+from privacy.protocol.messages import Abort
 from tests.aggregator.conftest import Running
 from tests.aggregator.driver import RoundDriver
+from tests.consortium import done
 
 
 def _link(running: Running, scope: str = CONSORTIUM, seconds: float = 3600.0) -> str:
@@ -48,6 +53,8 @@ def test_over_https_the_cookie_is_secure(running: Running) -> None:
         "https://testserver/console/sign-in", data={"link": _link(running)}, follow_redirects=False
     )
     assert "secure" in answer.headers["set-cookie"].lower()
+    chosen = running.http.get("https://testserver/console/sign-in?link=x&language=ko")
+    assert "secure" in chosen.headers["set-cookie"].lower()
     assert "strict-transport-security" in answer.headers
 
 
@@ -169,6 +176,61 @@ def test_language_follows_the_browser_is_switched_and_remembered(running: Runnin
     assert 'href="/console/sign-in?link=x&amp;language=en"' in switched.text
     assert '<html lang="ko">' in get("/console/sign-in?link=x").text
     assert '<html lang="ko">' in get("/console/sign-in?link=x&language=xx").text
+
+
+def test_of_many_who_redeem_a_link_at_once_one_gets_in(running: Running) -> None:
+    link = _link(running)
+    statuses: list[int] = []
+
+    def redeem() -> None:
+        answer = running.http.post("/console/sign-in", data={"link": link}, follow_redirects=False)
+        statuses.append(answer.status_code)
+
+    threads = [threading.Thread(target=redeem) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [303] + 11 * [401]
+
+
+@pytest.mark.parametrize("path", ["/console/nowhere", "/console/rounds", "/console/static/", "/console/a/b/c"])
+def test_a_page_that_is_none_is_a_page(running: Running, path: str) -> None:
+    answer = running.http.get(path)
+    assert answer.status_code == 404
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "content-security-policy" in answer.headers
+
+
+def test_names_and_reasons_from_outside_are_escaped(running: Running) -> None:
+    evil = '"><script>alert(1)</script>{officer}{{7*7}}'
+    consortium = running.consortium
+    by_name = consortium.enrolment
+
+    def enrolment(name: str, token: str) -> Any:
+        return consortium.by(name, by_name(name, token).body.model_copy(update={"name": evil}))
+
+    draft = consortium.charter
+    consortium.enrolment = enrolment  # type: ignore[method-assign]
+
+    def charter(**changes: Any) -> Any:
+        shown = draft(**changes)
+        roster = tuple(entry.model_copy(update={"name": evil}) for entry in shown.roster)
+        return shown.model_copy(update={"roster": roster, "consortium": evil, "privacy_unit": evil})
+
+    consortium.charter = charter  # type: ignore[method-assign]
+    driver = RoundDriver(consortium, running.http, *consortium.constitute(running.http))
+    driver.join_all()
+    abort = Abort(charter=driver.charter.digest, plan=driver.plan.digest, reason=evil)
+    done(driver.client(OPERATOR).post(f"{driver.base}/abort", consortium.by_operator(abort)))
+    with running.service.database.write() as session:
+        link = create_link(session, evil, CONSORTIUM, running.service.now() + 60.0, running.service.source)
+    running.http.post("/console/sign-in", data={"link": link})
+    for path in ("/console", f"/console/rounds/{driver.plan.digest}"):
+        text = running.http.get(path).text
+        assert "<script" not in text
+        assert "&lt;script&gt;alert(1)" in text
+        assert "{officer}{{7*7}}" in text
 
 
 def test_what_comes_from_outside_is_escaped(running: Running) -> None:

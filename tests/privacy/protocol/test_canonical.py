@@ -37,6 +37,8 @@ def test_parsing_the_canonical_form_gives_the_value_back(value: object) -> None:
         b"",
         b'{"a":NaN}',
         b'{"a":9007199254740993}',  # beyond 2^53 - 1
+        b'"\\ud800"',  # half of a surrogate pair, which UTF-8 cannot hold
+        b'{"\\ud800":1}',
     ],
 )
 def test_anything_but_the_canonical_form_is_refused(raw: bytes) -> None:

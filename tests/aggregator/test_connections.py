@@ -1,0 +1,107 @@
+"""What a connection may cost before anyone is known behind it, and how a body that stalls ends."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from fastapi import FastAPI, Request
+
+from aggregator import connections
+from aggregator.api import authentication, problems
+from aggregator.connections import MAX_HEAD_BYTES, BoundedHttp
+from tests.aggregator.conftest import Running
+from tests.consortium import refused
+
+_QUICK = 0.3
+
+
+@pytest.fixture
+def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A small application behind the protocol, with short times."""
+    monkeypatch.setattr(connections, "HEAD_SECONDS", _QUICK)
+    monkeypatch.setattr(authentication, "STALL_SECONDS", _QUICK)
+    app = FastAPI()
+    problems.install(app)
+
+    @app.post("/")
+    async def take(request: Request) -> int:
+        return len(await authentication.read_body(request, 1 << 20))
+
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, http=BoundedHttp, ws="none", log_config=None))
+        thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        thread.join()
+
+
+def _speak(port: int, *pieces: bytes, pause: float = 0.0) -> bytes:
+    """What comes back until the service closes, or falls silent for three seconds."""
+    with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
+        came = b""
+        try:
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(pause)
+            while piece := connection.recv(65536):
+                came += piece
+        except (TimeoutError, ConnectionResetError, BrokenPipeError):
+            pass
+        return came
+
+
+_HEAD = b"POST / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+
+
+def test_a_request_in_any_pieces_is_served(port: int) -> None:
+    whole = _HEAD + b"content-length: 100000\r\n\r\n" + bytes(100_000)
+    for cut in (1, len(_HEAD), len(_HEAD) + 30):
+        assert _speak(port, whole[:cut], whole[cut:], pause=0.02).endswith(b"100000")
+
+
+def test_two_requests_on_one_connection(port: int) -> None:
+    first = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc"
+    answer = _speak(port, first, _HEAD + b"content-length: 2\r\n\r\nab", pause=2 * _QUICK)
+    assert answer.count(b"HTTP/1.1 200") == 2
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"a: " + bytes(b"a" * MAX_HEAD_BYTES) + b"\r\n\r\n",
+        b"a: b\r\n" * (MAX_HEAD_BYTES // 4) + b"\r\n",
+        b"a: " + bytes(b"a" * (4 << 20)),
+    ],
+)
+def test_a_long_head_is_refused(port: int, head: bytes) -> None:
+    pieces = [head[start : start + 16384] for start in range(0, len(head), 16384)]
+    answer = _speak(port, _HEAD, *pieces)
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+    assert b" 200 " not in answer
+
+
+@pytest.mark.parametrize("start", [b"", b"POST / HTTP/1.1\r\nhost:", b"\r\n"])
+def test_a_head_that_does_not_end_in_time(port: int, start: bytes) -> None:
+    begun = time.monotonic()
+    assert _speak(port, start).startswith(b"HTTP/1.1 400")
+    assert time.monotonic() - begun < 2.5
+
+
+def test_a_body_that_stalls(port: int) -> None:
+    answer = _speak(port, _HEAD + b"content-length: 10\r\n\r\nabc")
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"next bytes" in answer
+
+
+def test_an_enrolment_is_bounded_before_anyone_is_known(running: Running) -> None:
+    refused(running.http.post("/v1/enrolments", content=b" " * (1 << 17)), 413, "too-large")
