@@ -44,6 +44,10 @@ def release(partner: Partner, record: AttemptRecord, seal: Signed[Seal], manifes
         partner.service.refuse(parse_signed(Refusal, record.refusal))
         return
     if record.opening is None:
+        if partner.now() > record.open_deadline:
+            partner.round_keys.claim(record.plan)
+            partner.progress.notice("the time to open has passed: this attempt's key is wiped, nothing is opened")
+            return
         key = partner.round_keys.find(record.plan)
         if key is None:
             partner.progress.notice("this attempt's key is gone (a reboot): the others open without this partner")
@@ -67,7 +71,9 @@ def send(partner: Partner, round_digest: str) -> None:
     record = partner.journal.record(round_digest)
     if record is None or record.opening is None or record.result_boxes is None:
         return
-    partner.round_keys.claim(round_digest)
+    if not partner.take_round_key(round_digest):
+        partner.progress.notice("the opening in this journal is not sent: another copy of this folder took its key")
+        return
     partner.service.open(record.opening, record.result_boxes, round_digest)
 
 
@@ -114,7 +120,7 @@ def _open_first(
             "result_boxes": b"".join(boxes.values()),
         },
     )
-    if not partner.round_keys.claim(record.plan):
+    if not partner.take_round_key(record.plan):
         raise RolledBack(
             "this attempt's key where this process left it",
             "none: another copy of this folder took it",

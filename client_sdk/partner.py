@@ -38,6 +38,7 @@ from privacy.randomness import RandomSource, SystemRandom
 
 PINNED_CHARTER: Final = "pinned charter"
 GATHERING_SECONDS: Final = 0.05
+_KEY_TAKEN: Final = "round key taken "
 
 
 @dataclass(frozen=True)
@@ -152,14 +153,29 @@ class Partner:
             self.journal, self.own_ledger, self.name, self.charter, self.verifier, self.outside.clock
         )
 
+    def take_round_key(self, round_digest: str) -> bool:
+        """Wipe the key of an attempt that was opened; whether it was this folder that took it, now or before.
+
+        That it did is written down: after a restart, a key that is gone could have been taken by another copy of
+        this folder, which may have opened another set. A crash between the two writes costs this partner's opening;
+        the others open without it.
+        """
+        if self.journal.fact(_KEY_TAKEN + round_digest) is not None:
+            return True
+        if not self.round_keys.claim(round_digest) and self.round_keys.outlive_the_process:
+            return False
+        self.journal.set_fact(_KEY_TAKEN + round_digest, b"taken")
+        return True
+
     def wipe_old_keys(self) -> None:
         """Round keys of attempts that are over, opened or past their deadline (protocol 5.3)."""
         now = self.now()
-        under_way = {
-            record.plan
-            for record in self.journal.records(unfinished=True)
-            if record.opening is None and record.open_deadline >= now
-        }
+        under_way = set()
+        for record in self.journal.records(unfinished=True):
+            if record.opening is not None:
+                self.take_round_key(record.plan)
+            elif record.open_deadline >= now:
+                under_way.add(record.plan)
         self.round_keys.wipe_all_but(under_way)
 
     def lanes(self, plan: Plan) -> LaneLayout:

@@ -11,10 +11,12 @@ Overwriting before unlinking is best effort: a memory disk may be swapped out.
 from __future__ import annotations
 
 import os
+import stat
 from hashlib import sha256
 from pathlib import Path
 
 from client_sdk.durable import make_folder
+from privacy.errors import ConfigurationError
 from privacy.he.boxes import BoxKey
 
 
@@ -39,8 +41,12 @@ class RoundKeys:
         if disk is not None:
             name = sha256(b"chorale/1 round keys" + owner).hexdigest()[:32]
             # Separate users may share /dev/shm; each owns its folder.
-            self._folder = make_folder(disk / f"chorale-{os.getuid()}") / name
-            make_folder(self._folder)
+            self._folder = _own_folder(_own_folder(disk / f"chorale-{os.getuid()}") / name)
+
+    @property
+    def outlive_the_process(self) -> bool:
+        """Whether another process, of another copy of the partner's folder, could find these keys."""
+        return self._folder is not None
 
     def keep(self, round_digest: str, key: BoxKey) -> None:
         """Before the join that names it is signed."""
@@ -94,6 +100,18 @@ class RoundKeys:
 
     def __repr__(self) -> str:
         return "RoundKeys(<withheld>)"
+
+
+def _own_folder(path: Path) -> Path:
+    """A folder of this user alone; anyone may have made one of this name in /dev/shm before."""
+    found = make_folder(path).lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise ConfigurationError(
+            f"a folder of this user alone at {path}, for keys",
+            f"one of user {found.st_uid}, mode {stat.S_IMODE(found.st_mode):03o}",
+            "remove it, or set XDG_RUNTIME_DIR to this user's own",
+        )
+    return path
 
 
 def _shred(path: Path) -> None:
