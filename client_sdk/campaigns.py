@@ -2,7 +2,8 @@
 
 Rules:
 1. A campaign counts if operator and lead signed it under the pinned charter; it is pinned at its first use.
-2. A state counts if it is the genesis, or if t partners of its round's J confirmed it; it is started from no other.
+2. It is worked for once every partner of the roster signed the charter, whatever the service says (protocol 4.0).
+3. A state counts if it is the genesis, or if t partners of its round's J confirmed it; it is started from no other.
 """
 
 from __future__ import annotations
@@ -16,14 +17,16 @@ from client_sdk.partner import Partner
 from client_sdk.transport import LONG_POLL_SECONDS
 from privacy.errors import ConfigurationError, NotFound, WeakerThanCharter
 from privacy.protocol.messages import Campaign, parse_signed
-from privacy.protocol.plan_checks import check_campaign, check_plan
+from privacy.protocol.plan_checks import check_acceptances, check_campaign, check_plan
 from privacy.protocol.round_state import RoundState
 
 _CAMPAIGN_FACT: Final = "campaign "
+_IN_FORCE: Final = "charter in force "
 
 
 def pinned(partner: Partner, digest: str) -> Campaign:
     """A campaign in force under the pinned charter, verified; pinned at its first use. Waits for it once."""
+    _require_charter_in_force(partner)
     raw = partner.journal.fact(_CAMPAIGN_FACT + digest)
     if raw is not None:
         return check_campaign(parse_signed(Campaign, raw), partner.charter, partner.verifier)
@@ -39,6 +42,22 @@ def pinned(partner: Partner, digest: str) -> Campaign:
         raise WeakerThanCharter(f"campaign {digest[:16]}", f"{campaign.digest[:16]}", "tell the operator")
     partner.journal.set_fact(_CAMPAIGN_FACT + digest, signed.canonical_bytes)
     return campaign
+
+
+def _require_charter_in_force(partner: Partner) -> None:
+    """Rule 2: asked of the service once, verified here, written down. Raises WeakerThanCharter."""
+    charter = partner.charter
+    if partner.journal.fact(_IN_FORCE + charter.digest) is not None:
+        return
+    offered, acceptances, _ = partner.service.latest_charter()
+    if offered.digest != charter.digest:
+        raise WeakerThanCharter(
+            f"the acceptances of charter {charter.digest[:16]}, which this partner signed",
+            f"those of {offered.digest[:16]}",
+            "accept the newest charter, or ask the operator why there is another",
+        )
+    check_acceptances(charter, acceptances, partner.verifier)
+    partner.journal.set_fact(_IN_FORCE + charter.digest, b"in force")
 
 
 def find(partner: Partner, wanted: str | None) -> Campaign:
@@ -59,13 +78,16 @@ def find(partner: Partner, wanted: str | None) -> Campaign:
 
 
 def fetch_state(partner: Partner, campaign: Campaign, state_digest: str) -> ModelState:
-    """Rule 2: from the disk or from a partner; kept on disk. Raises WeakerThanCharter."""
+    """Rule 3: from the disk or from a partner; kept on disk. Raises WeakerThanCharter."""
     folder = states.StateFolder(partner, campaign.digest)
     state = folder.find(state_digest)
-    if state is None:
+    if state is None or partner.journal.stands_on(campaign.digest) != state_digest:
+        # A state on this disk may have been applied here and confirmed by no quorum.
         _check_counts(partner, campaign, state_digest)
+    if state is None:
         state = states.fetch_asking(partner, campaign, state_digest)
     folder.keep(state)
+    folder.move_on_to(state)
     return state
 
 

@@ -37,7 +37,15 @@ def confirm(partner: Partner, unsealed: Unsealed, state_digest: str) -> None:
     )
     raw = partner.sign(body).canonical_bytes
     partner.journal.write_once("confirmation", body.plan, {"confirmation": raw})
-    partner.service.confirm(raw, body.plan)
+    send_confirmation(partner, raw, body.plan)
+
+
+def send_confirmation(partner: Partner, confirmation: bytes, round_digest: str) -> None:
+    """Send what the journal holds. After a void attempt and a later cohort it comes too late: that is said."""
+    try:
+        partner.service.confirm(confirmation, round_digest)
+    except WrongState as ended:
+        partner.progress.notice(f"the confirmation is not taken any more: {ended.came}")
 
 
 def verified_confirmations(partner: Partner, plan: Plan) -> dict[str, Confirmation]:

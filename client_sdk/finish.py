@@ -259,6 +259,8 @@ class Finisher:
         partner = self._partner
         states.StateFolder(partner, self._campaign.digest).keep(state)
         partner.journal.end(self._round, ending, reason, self._campaign.digest, state.digest)
+        if ending != "confirmed":
+            partner.ledger_watch.compared = False  # nothing was confirmed, so nothing was compared
         partner.round_keys.claim(self._round)
         partner.upload_folder(self._round).drop()
         partner.sum_folder(self._round).drop()

@@ -23,6 +23,7 @@ from privacy.ledger.entry import LedgerEntry
 
 JOURNAL_NAME: Final = "journal.sqlite"
 SCHEMA_VERSION: Final = 1
+_STANDS_ON: Final = "stands on "
 
 _SCHEMA: Final = """
 CREATE TABLE fact (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
@@ -105,6 +106,9 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         try:
+            # Before SQLite makes it: the files beside a database are born with the mode it has then.
+            path.touch(mode=0o600)
+            path.chmod(0o600)
             self._database = sqlite3.connect(path, isolation_level=None)
             self._database.execute("PRAGMA journal_mode = WAL")
             self._database.execute("PRAGMA synchronous = FULL")
@@ -114,7 +118,6 @@ class Journal:
             raise ConfigurationError(
                 f"a journal at {path}", str(error), "restore the folder, or enrol again in an empty one"
             ) from error
-        path.chmod(0o600)
 
     def _prepare(self, path: Path) -> None:
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
@@ -214,6 +217,22 @@ class Journal:
                     (partner, count),
                 )
 
+    def end(self, plan: str, ending: str, reason: str, campaign: str, stands_on: str) -> None:
+        """How an attempt ended, and the state that this partner stands on from here."""
+        with self.transaction("ended") as database:
+            _write_once(database, plan, {"ending": ending, "reason": reason})
+            database.execute(
+                "INSERT OR REPLACE INTO fact VALUES (?, ?)", (_STANDS_ON + campaign, stands_on.encode())
+            )
+
+    def stand_on(self, campaign: str, state_digest: str) -> None:
+        self.set_fact(_STANDS_ON + campaign, state_digest.encode())
+
+    def stands_on(self, campaign: str) -> str | None:
+        """The state that counts: the first that was kept, or what an attempt ended with, or a later one."""
+        raw = self.fact(_STANDS_ON + campaign)
+        return None if raw is None else raw.decode()
+
     def reopen(self, plan: str, seal: bytes, opened_set: str, opening: bytes) -> None:
         """The same U under another root of the sum: a new opening message, the same boxes. Raises Conflict."""
         with self.transaction("reopened") as database:
@@ -234,6 +253,9 @@ class Journal:
             database.execute(
                 "INSERT INTO state (campaign, digest, round) VALUES (?, ?, ?)",
                 (campaign, state_digest, round_number),
+            )
+            database.execute(
+                "INSERT OR IGNORE INTO fact VALUES (?, ?)", (_STANDS_ON + campaign, state_digest.encode())
             )
 
     def states(self, campaign: str) -> list[tuple[str, int]]:

@@ -91,7 +91,11 @@ class LedgerWatch:
 
     def _take(self, lines: list[bytes]) -> None:
         """Verify a page in memory, then write what it changed; a page that fails changes nothing on disk."""
-        entries = [self._chain.add_line(line) for line in lines]
+        try:
+            entries = [self._chain.add_line(line) for line in lines]
+        except LedgerBroken:
+            self._chain = self._load()
+            raise
         with self._journal.transaction("server ledger") as database:
             for entry in entries:
                 if entry.budget is None:

@@ -61,6 +61,12 @@ class StateFolder:
         stands_on = self._journal.stands_on(self._campaign)
         return None if stands_on is None else self.find(stands_on)
 
+    def move_on_to(self, state: ModelState) -> None:
+        """Stand on a state that counts, if it is of a later round."""
+        rounds = dict(self._journal.states(self._campaign))
+        if state.round > rounds.get(str(self._journal.stands_on(self._campaign)), -1):
+            self._journal.stand_on(self._campaign, state.digest)
+
     def find(self, state_digest: str) -> ModelState | None:
         try:
             raw = self._path(state_digest).read_bytes()
