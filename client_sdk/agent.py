@@ -200,8 +200,11 @@ class Agent:
     def _settled(self, round_digest: str, number: int, campaign: Campaign) -> bool:
         """Whether nothing is left to do here for an attempt."""
         record = self.partner.journal.record(round_digest)
-        if record is not None:
-            return record.ending is not None
+        if record is not None and record.ending is not None:
+            return True
+        if record is not None and record.cohort is not None:
+            return False
+        # Of a round that is behind, without this partner in it, not even the state it started from is at hand.
         return number <= self._states[campaign.digest].round
 
     def _look(
@@ -215,6 +218,8 @@ class Agent:
             return None
         self._stand_on(campaign, plan.base_state)
         if self._may_train(document, take_part):
+            if not self.partner.ledger_watch.compared:
+                self.partner.ledger_watch.sync(self.partner.service)
             self.policy.check_plan(plan, self.charter)
             return Attempt(
                 signed_plan=document.plan,
@@ -228,7 +233,9 @@ class Agent:
 
     def _see_through(self, campaign: Campaign, document: RoundDocument) -> Outcome:
         """Finish an attempt without training: what is stored is sent, and what there is to open and decode is."""
-        joining.accept(self.partner, document)
+        if not document.state.ended:
+            # Afterwards there is nothing to train or open for, and what made this cohort refused is no hindrance.
+            joining.accept(self.partner, document)
         record = self.partner.journal.record(document.round)
         if record is not None and record.manifest is not None:
             with self._meter(document.round).phase("upload", "stored"):

@@ -4,7 +4,8 @@ Rules:
 1. The round key is kept and the join is in the journal before the join is sent; a resend is the same bytes.
 2. A cohort is accepted if every check of `cohort_checks` passes and it holds the very join that this partner
    signed; accepting it and charging the own ledger are one transaction.
-3. The service's ledger is verified and compared before a folder's first join; from then on at each confirmation.
+3. The service's ledger is verified and compared before a folder's first join and after an attempt without a result;
+   otherwise at each confirmation.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ def join(partner: Partner, attempt: Attempt, meter: Meter) -> JoinedAttempt:
         accept(partner, document)
     record = partner.journal.record(round_digest)
     if record is None or record.cohort is None:
+        partner.ledger_watch.compared = False  # the service may have charged for it all the same
         raise _over(document)
     return rebuild(partner, attempt, record)
 

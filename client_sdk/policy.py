@@ -95,15 +95,23 @@ class Policy:
         )
 
     def void_in_a_row(self) -> int:
-        """Charged attempts without a result since the last result or the last `resume`."""
+        """Charged attempts without a result since the last one that had a result, or the last `resume`.
+
+        Also those that only the service's ledger charged: a service that shows a cohort to others and not here would
+        spend a budget unseen. The results of attempts that cost this partner nothing count for nothing.
+        """
         since = self._journal.last_decision(RESUME)
+        charged = self._own.charges()
         count = 0
-        for charged, ending in self._journal.query(
-            "SELECT cohort IS NOT NULL, ending FROM attempt WHERE sequence > ? ORDER BY sequence DESC", (since,)
+        for plan, accepted, ending in self._journal.query(
+            "SELECT plan, cohort IS NOT NULL, ending FROM attempt WHERE sequence > ? ORDER BY sequence DESC",
+            (since,),
         ):
+            if plan not in charged:
+                continue
             if ending == "confirmed":
                 break
-            if charged and ending in ("void", "closed"):
+            if ending is not None or not accepted:
                 count += 1
         return count
 

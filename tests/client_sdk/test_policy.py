@@ -1,0 +1,87 @@
+"""When this machine's own policy stops: what counts as an attempt spent without a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from client_sdk.journal import Journal
+from client_sdk.own_ledger import OwnLedger
+from client_sdk.policy import Policy
+from client_sdk.settings import load_settings
+from privacy.ledger.entry import BudgetChange
+from privacy.protocol.messages import UpdateRule
+from tests.client_sdk.campaigns import campaign, charter, plan
+from tests.client_sdk.choir import SETTINGS
+
+CHARTER = charter()
+CAMPAIGN = campaign((("weight", (10,)),), UpdateRule(kind="sgd", learning_rate=0.1), charter_digest=CHARTER.digest)
+
+
+class Folder:
+    """A journal, its own ledger and its policy; `spend` writes down one attempt."""
+
+    def __init__(self, path: Path) -> None:
+        text = SETTINGS.format(name="p0", title="P0", url="http://127.0.0.1:1", patience=1.0)
+        (path / "partner.toml").write_text(text)
+        self.journal = Journal(path / "journal.sqlite")
+        self.own = OwnLedger(self.journal, "p0")
+        self.policy = Policy(load_settings(path / "partner.toml").settings, self.journal, self.own)
+        self.number = 0
+
+    def spend(self, ending: str | None, accepted: bool = True, charged: bool = True) -> None:
+        self.number += 1
+        of = plan(CAMPAIGN, number=self.number)
+        self.journal.met(of.digest, CAMPAIGN.digest, self.number, 0, b"plan")
+        if accepted:
+            entry = self.own.next_charge(of, CHARTER, 0)
+            self.journal.accept_cohort(of.digest, "j", b"cohort", {}, {}, entry)
+            self.own.written(entry)
+        elif charged:
+            change = BudgetChange(
+                plan=of.digest,
+                round=of.round,
+                attempt=of.attempt,
+                event=of.event,
+                row="training",
+                charged=self.number,
+                reserved=0,
+            )
+            self.own.recover([change], CHARTER.table, CHARTER.digest, 0)
+        if ending is not None:
+            self.journal.write_once("ended", of.digest, {"ending": ending})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_two_void_attempts_stop_it_and_a_result_between_them_does_not(folder: Folder) -> None:
+    folder.spend("void")
+    folder.spend("confirmed")
+    folder.spend("closed")
+    assert folder.policy.stopped() is None
+    folder.spend("void")
+    assert folder.policy.stopped() is not None
+
+
+def test_a_charge_for_a_cohort_that_was_withheld_counts(folder: Folder) -> None:
+    folder.spend("closed", accepted=False)
+    folder.spend(None, accepted=False)
+    assert folder.policy.void_in_a_row() == 2
+
+
+def test_results_of_attempts_that_cost_nothing_here_do_not_hide_what_was_spent(folder: Folder) -> None:
+    folder.spend("void")
+    folder.spend("confirmed", accepted=False, charged=False)
+    folder.spend("void")
+    assert folder.policy.stopped() is not None
+
+
+def test_an_attempt_under_way_or_closed_before_a_cohort_is_not_without_result(folder: Folder) -> None:
+    folder.spend("closed", accepted=False, charged=False)
+    folder.spend("void")
+    folder.spend(None)
+    assert folder.policy.void_in_a_row() == 1
