@@ -43,7 +43,8 @@ def check_charter(charter: Charter) -> None:
     taken = sorted({OPERATOR, SERVER} & set(charter.partners))
     if taken:
         # Signatures are named by their signer: the lead's alone would count for the operator's as well.
-        raise UnsafeParameters("partner ids", f"{' and '.join(taken)}, which the protocol uses", "enrol under others")
+        came = f"{' and '.join(taken)}, which the protocol uses"
+        raise UnsafeParameters("partner ids", came, "enrol under others")
     charter.entry(charter.lead)
     if not charter.allow_none and any(row.event.kind == "none" for row in charter.table):
         raise UnsafeParameters(
