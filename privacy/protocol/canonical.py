@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import rfc8785
@@ -29,7 +30,7 @@ def canonical(value: Any) -> bytes:
         raise MalformedMessage(
             "a value that canonical JSON can hold",
             str(error),
-            "write integers beyond 2^53 - 1 as decimal strings; leave out NaN, infinities and halves of surrogate pairs",
+            "write integers beyond 2^53 - 1 as decimal strings; leave out NaN, infinities and lone surrogates",
         ) from error
 
 
@@ -63,27 +64,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
+# A whole string, or one cut off by the end: possessive, so that it always matches and never looks twice.
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+\\?"?', re.DOTALL)
+_BRACKETS = re.compile(rb"[][{}]")
+
+
 def _check_depth(raw: bytes) -> None:
-    """Bound nesting without recursion, so that a depth bomb never reaches the parser."""
+    """Bound nesting in linear time and without recursion, so that a depth bomb never reaches the parser."""
     depth = 0
-    in_string = escaped = False
-    for byte in raw:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_string = False
-        elif byte == 0x22:
-            in_string = True
-        elif byte in b"[{":
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise MalformedMessage(
-                    f"JSON nested at most {MAX_DEPTH} deep",
-                    "deeper nesting",
-                    "send a message of this protocol",
-                )
-        elif byte in b"]}":
-            depth -= 1
+    for bracket in _BRACKETS.findall(_STRING.sub(b"", raw)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise MalformedMessage(
+                f"JSON nested at most {MAX_DEPTH} deep", "deeper nesting", "send a message of this protocol"
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Annotated, Generic, TypeVar, cast
 
 from pydantic import Field, ValidationError
@@ -25,7 +26,7 @@ class Signed(Model, Generic[BodyT]):
     body: BodyT
     signatures: Annotated[dict[str, SignaturePair], Field(min_length=1, max_length=4)]
 
-    @property
+    @cached_property
     def canonical_bytes(self) -> bytes:
         return canonical(self.model_dump(mode="json"))
 
@@ -42,15 +43,19 @@ def signed_model(body: type[BodyT]) -> type[Signed[BodyT]]:
 
 def parse_signed(body: type[BodyT], raw: bytes, limit: int = MAX_MESSAGE_BYTES) -> Signed[BodyT]:
     """Read a signed message of one type; its signatures are *not* verified here (see `signing.verify`)."""
-    parse(raw, limit)
+    value = parse(raw, limit)
     signed = _validate(signed_model(body), raw)
     # A default filled in by the model would make the hash differ from the bytes that were sent.
-    if signed.canonical_bytes != raw:
+    if signed.model_dump(mode="json") != value:
         raise MalformedMessage(
             f"every field of {body.__name__} written out",
             "a message with fields left to defaults",
             "send the message as the schema in docs/protocol.md spells it",
         )
+    # `raw` is canonical and says what the models say, so these are the bytes they would compute. In a canonical
+    # message only the key itself can read ,"signatures": for quotes inside strings are escaped.
+    vars(signed)["canonical_bytes"] = raw
+    vars(signed.body)["canonical_bytes"] = raw[len(b'{"body":') : raw.rfind(b',"signatures":')]
     return signed
 
 

@@ -59,3 +59,9 @@ def test_brackets_inside_strings_are_not_nesting() -> None:
 def test_size_is_bounded_before_parsing() -> None:
     with pytest.raises(TooLarge):
         parse(b'"' + b"a" * 100 + b'"', limit=50)
+
+
+@pytest.mark.parametrize("raw", [b'"\\' * 300_000, b'"' + b'\\"' * 300_000, b'"\\', b'["' + b"[" * 100])
+def test_strings_that_never_end_are_refused_in_linear_time(raw: bytes) -> None:
+    with pytest.raises(MalformedMessage):
+        parse(raw)

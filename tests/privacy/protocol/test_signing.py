@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from privacy.errors import BadSignature, MalformedMessage
+from privacy.protocol.canonical import canonical
 from privacy.protocol.messages import Abort, CharterAcceptance, SignaturePair, Signed, parse_signed
 from privacy.protocol.signing import SigningKey, Verifier, countersign, sign, verify, verify_request
 from privacy.randomness import SystemRandom
@@ -89,3 +92,12 @@ def test_a_changed_copy_has_a_digest_of_its_own() -> None:
     assert changed.digest == CharterAcceptance(charter=BODY.charter, partner="beta").digest
     assert BODY.model_copy().digest == before
     assert BODY.model_copy() == BODY, "what was computed is no part of a body"
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_what_parsing_takes_from_the_wire_is_what_the_models_compute(reason: str) -> None:
+    body = Abort(charter="ab" * 32, plan="cd" * 32, reason=reason + ',"signatures":{')
+    parsed = parse_signed(Abort, sign(body, "operator", KEY).canonical_bytes)
+    assert parsed.body.canonical_bytes == body.canonical_bytes
+    assert parsed.canonical_bytes == canonical(parsed.model_dump(mode="json"))
+    assert verify(parsed, {"operator": KEY.public}) == body
