@@ -97,8 +97,8 @@ class Policy:
     def void_in_a_row(self) -> int:
         """Charged attempts without a result since the last one that had a result, or the last `resume`.
 
-        Also those that only the service's ledger charged: a service that shows a cohort to others and not here would
-        spend a budget unseen. The results of attempts that cost this partner nothing count for nothing.
+        Also those that only the service's ledger charged: a service that shows a cohort to others and not here
+        would spend a budget unseen. The results of attempts that cost this partner nothing count for nothing.
         """
         since = self._journal.last_decision(RESUME)
         charged = self._own.charges()

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+import client_sdk.finish
 from client_sdk.attempt import Outcome
 from client_sdk.journal import Journal
 from client_sdk.model_state import ModelState
 from client_sdk.service import Service
+from privacy.clock import SystemClock
 from privacy.errors import NotFound, RolledBack, WeakerThanCharter, WrongState
 from privacy.protocol.messages import Campaign
 from tests.client_sdk.choir import Choir, choir, take_part, together
@@ -189,3 +191,73 @@ def test_a_cohort_with_a_rolled_back_member_is_refused_and_passed_over(four: Fou
     outcomes = one_round(four, victim, seconds=seconds)
     assert outcomes[VICTIM].confirmed
     assert outcomes[VICTIM].state.digest == standing[0].digest
+
+
+def test_a_join_that_came_to_nothing_long_ago_is_not_gone_back_to(four: Four) -> None:
+    """Of the state that such an attempt started from nobody keeps a copy: waiting for it would never end."""
+    made, campaign, standing = four
+    assert standing[0].round > 3
+    with made.partner(VICTIM) as partner, partner.journal.transaction("forget") as database:
+        first = partner.journal.records()[0].plan
+        database.execute("UPDATE attempt SET cohort = NULL, ending = NULL WHERE plan = ?", (first,))
+
+    def victim() -> Outcome:
+        with made.agent(VICTIM) as agent:
+            return take_part(agent, campaign)
+
+    outcomes = one_round(four, victim)
+    assert outcomes[VICTIM].plan.round == standing[0].round
+
+
+def test_after_the_deadline_the_round_key_is_wiped_and_nothing_is_opened(four: Four) -> None:
+    made, campaign, _ = four
+
+    class Late(SystemClock):
+        def __init__(self) -> None:
+            self.ahead = 0.0
+
+        def now(self) -> float:
+            return super().now() + self.ahead
+
+    clock = Late()
+
+    def victim() -> Outcome:
+        with made.agent(VICTIM, clock=clock) as agent:
+            send = agent.partner.service.manifests
+
+            def sealed_too_late(round_digest: str) -> Any:
+                found = send(round_digest)
+                clock.ahead = 1000.0
+                return found
+
+            agent.partner.service.manifests = sealed_too_late  # type: ignore[method-assign]
+            original = agent.partner.service.openings
+
+            def in_time_again(round_digest: str) -> Any:
+                clock.ahead = 0.0
+                return original(round_digest)
+
+            agent.partner.service.openings = in_time_again  # type: ignore[method-assign]
+            agent.partner.transport._clock = SystemClock()
+            outcome = take_part(agent, campaign)
+            assert agent.partner.round_keys.find(outcome.round_digest) is None
+            return outcome
+
+    assert one_round(four, victim)[VICTIM].confirmed
+    assert VICTIM not in made.document(made.last_plan)["openings"]
+
+
+def test_noise_that_is_missing_a_little_each_round_is_noticed(four: Four, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No round's probes lie far enough below by themselves; those of all rounds together do."""
+    made, campaign, _ = four
+    monkeypatch.setattr(client_sdk.finish, "PROBE_ALARM", -25.0)
+
+    def victim() -> Outcome:
+        with made.agent(VICTIM) as agent:
+            return take_part(agent, campaign)
+
+    report = one_round(four, victim)[VICTIM].report
+    assert report.probe_z is not None
+    assert report.probe_z_total is not None
+    assert report.probe_z_total < -25.0 < report.probe_z
+    assert any("their probes together" in alarm for alarm in report.alarms)

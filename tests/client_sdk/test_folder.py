@@ -149,6 +149,25 @@ def test_a_round_key_can_be_claimed_once(tmp_path: Path, on_disk: bool) -> None:
     assert not any(path.is_file() for path in tmp_path.rglob("*"))
 
 
+@pytest.mark.parametrize("mode", [0o777, 0o750])
+def test_round_keys_go_into_no_folder_that_others_may_enter(tmp_path: Path, mode: int) -> None:
+    made = tmp_path / f"chorale-{os.getuid()}"
+    made.mkdir()
+    made.chmod(mode)
+    with pytest.raises(ConfigurationError, match="this user alone"):
+        RoundKeys(b"owner", tmp_path)
+
+
+def test_round_keys_follow_no_link_that_someone_laid(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / f"chorale-{os.getuid()}").symlink_to(elsewhere)
+    with pytest.raises(ConfigurationError, match="this user alone"):
+        RoundKeys(b"owner", disk)
+
+
 def test_a_dead_process_finds_its_round_key_and_old_ones_go(tmp_path: Path) -> None:
     first = RoundKeys(b"owner", tmp_path)
     first.keep(R, BoxKey.generate())
@@ -163,6 +182,18 @@ def test_a_dead_process_finds_its_round_key_and_old_ones_go(tmp_path: Path) -> N
 
 
 # --- the journal ----------------------------------------------------------------------------------------
+
+
+def test_nothing_of_a_journal_is_for_other_users(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        journal = Journal(tmp_path / "journal.sqlite")
+        journal.set_fact("name", b"value")
+        assert len(list(tmp_path.iterdir())) > 1
+        assert all(path.stat().st_mode & 0o077 == 0 for path in tmp_path.iterdir())
+        journal.close()
+    finally:
+        os.umask(before)
 
 
 def test_what_is_written_once_stays(tmp_path: Path) -> None:
