@@ -101,6 +101,8 @@ def static(name: str) -> Response:
 
 @router.get("/{path:path}")
 def nowhere(path: str) -> Response:
+    if not path:
+        return RedirectResponse("/console", status_code=308)
     raise NotFound("a page of the console", path[:80], "open the overview")
 
 

@@ -8,11 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from aggregator.storage.blobs import LocalBlobWriter
 from privacy.he.addition import MODULUS
+from privacy.he.boxes import BoxKey
+from privacy.ledger.chain import verify_lines
 from privacy.protocol.http_contract import FRAME_TYPE, frame
-from privacy.protocol.identifiers import ZERO_DIGEST
+from privacy.protocol.identifiers import OPERATOR, ZERO_DIGEST
 from privacy.protocol.merkle import root
 from privacy.protocol.messages import ChainHead, ShardRoot
 from tests.aggregator.conftest import Running
@@ -153,6 +156,28 @@ def test_a_full_disk(uploading: RoundDriver, monkeypatch: pytest.MonkeyPatch) ->
         patched.setattr(LocalBlobWriter, "write", full)
         refused(uploading.put(uploading.names[0], 0), 507, "storage-full")
     _nothing_lost(uploading)
+
+
+def test_a_full_disk_under_the_database(driver: RoundDriver, running: Running) -> None:
+    """Nothing of a join that did not fit is kept, and it goes through once there is room."""
+    engine = running.service.database.engine
+
+    def full(connection: Any, record: object, proxy: object) -> None:
+        # It may not grow by a page, and the join's message alone takes three.
+        connection.execute("PRAGMA max_page_count = 1")
+
+    event.listen(engine, "checkout", full)
+    name = driver.names[0]
+    target, signed = f"{driver.base}/joins", driver.consortium.join(driver.plan, name, BoxKey.generate())
+    for _ in range(3):
+        refused(driver.client(name).post(target, signed), 507, "storage-full")
+    event.remove(engine, "checkout", full)
+    engine.dispose()
+    assert set(statuses) == {507}
+    lines = done(driver.client(OPERATOR).get("/v1/ledger")).splitlines(keepends=True)
+    assert verify_lines(lines).totals.row(driver.charter.digest, name, "training").reserved == 0
+    assert driver.document()["joined"] == []
+    done(driver.client(name).post(target, signed), 201)
 
 
 # --- after the seal -----------------------------------------------------------------------------------

@@ -202,6 +202,11 @@ def test_a_page_that_is_none_is_a_page(running: Running, path: str) -> None:
     assert "content-security-policy" in answer.headers
 
 
+def test_a_slash_too_many_is_forgiven(running: Running) -> None:
+    answer = running.http.get("/console/", headers={"host": "elsewhere.example"}, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (308, "/console")
+
+
 def test_names_and_reasons_from_outside_are_escaped(running: Running) -> None:
     evil = '"><script>alert(1)</script>{officer}{{7*7}}'
     consortium = running.consortium
