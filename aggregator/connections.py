@@ -20,7 +20,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from aggregator.api.problems import problem
 from privacy.errors import ServiceUnavailable
 
-MAX_HEAD_BYTES = 32 << 10
+# A thousand partners can be named in a query.
+MAX_HEAD_BYTES = 96 << 10
 HEAD_SECONDS = 30.0
 
 

@@ -173,7 +173,6 @@ def test_a_full_disk_under_the_database(driver: RoundDriver, running: Running) -
         refused(driver.client(name).post(target, signed), 507, "storage-full")
     event.remove(engine, "checkout", full)
     engine.dispose()
-    assert set(statuses) == {507}
     lines = done(driver.client(OPERATOR).get("/v1/ledger")).splitlines(keepends=True)
     assert verify_lines(lines).totals.row(driver.charter.digest, name, "training").reserved == 0
     assert driver.document()["joined"] == []
