@@ -14,6 +14,7 @@ from privacy.dp.budget import check_table
 from privacy.dp.events import Guarantee
 from privacy.dp.mechanism import PROBES, MechanismPlan
 from privacy.errors import ConfigurationError, UnsafeParameters, WeakerThanCharter
+from privacy.he.boxes import check_public_key
 from privacy.he.lanes import LaneLayout
 from privacy.he.parameters import PARAMETER_SETS
 from privacy.protocol.identifiers import OPERATOR, SERVER
@@ -53,6 +54,7 @@ def check_charter(charter: Charter) -> None:
             "set allow_none or drop it",
         )
     for entry in charter.roster:
+        check_public_key(bytes.fromhex(entry.result_key))
         check_table(charter.table, entry.caps, charter.honest)
 
 

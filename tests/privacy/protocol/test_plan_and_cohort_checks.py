@@ -7,6 +7,7 @@ import pytest
 from privacy.dp.budget import Caps
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.errors import BadSignature, ChoraleError, KeyRefused, RolledBack, UnsafeParameters, WeakerThanCharter
+from privacy.he.boxes import X25519_BYTES
 from privacy.protocol.cohort_checks import check_cohort
 from privacy.protocol.messages import ChainHead, CharterAcceptance, Cohort, Deadlines, Join, VectorLayout
 from privacy.protocol.plan_checks import check_acceptances, check_campaign, check_charter, check_plan, mechanism
@@ -49,6 +50,13 @@ def tight_caps() -> dict[str, object]:
     return {"roster": (first.model_copy(update={"caps": caps}), *rest)}
 
 
+def dead_result_key() -> dict[str, object]:
+    """An X25519 point of order 1: whoever seals a result to it fails, and opens nothing."""
+    first, *rest = CHARTER.roster
+    dead = first.result_key[: -2 * X25519_BYTES] + "00" * X25519_BYTES
+    return {"roster": (first.model_copy(update={"result_key": dead}), *rest)}
+
+
 def renamed(name: str) -> dict[str, object]:
     """A lead whose id the protocol uses: its signature alone would count as the operator's too."""
     *rest, last = CHARTER.roster
@@ -74,6 +82,7 @@ NONE = TableRow(
         {"table": (NONE,)},
         doubled_keys(),
         tight_caps(),
+        dead_result_key(),
         renamed("operator"),
         renamed("server"),
     ],
