@@ -290,6 +290,10 @@ class Agent:
         del self._meters[plan.digest]
         return outcome
 
+    def check_records(self, records: int) -> None:
+        """Whether the charter's delta is small enough for so many records. Raises UnsafeParameters."""
+        self.policy.check_records(self.charter, self.partner.name, records)
+
     def keystream_for(self, joined: JoinedAttempt, purpose: str) -> Keystream:
         """A keystream for this attempt alone: its seed is hedged with the device secret, R and J (protocol 5.1)."""
         seed = hedged_seed(

@@ -62,6 +62,19 @@ class Policy:
                 "set policy.allow_unprotected only if data without any protection is meant",
             )
 
+    def check_records(self, charter: Charter, partner: str, records: int) -> None:
+        """Before training on so many records, which may be more than this machine's policy names (protocol 6.1).
+
+        Raises UnsafeParameters.
+        """
+        delta = charter.entry(partner).caps.delta
+        if records and delta > 1 / (10 * records):
+            raise UnsafeParameters(
+                f"a delta of at most {1 / (10 * records):.3g} for the {records} records that are trained on",
+                f"{delta:g} in the charter",
+                "train on fewer, or sign a charter with a smaller delta",
+            )
+
     def check_plan(self, plan: Plan, charter: Charter) -> None:
         """Before a join. Raises PolicyRefused, BudgetExhausted, AccountingFailed."""
         stop = self.stopped()

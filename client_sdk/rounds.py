@@ -66,6 +66,8 @@ class RoundAgent(Protocol):
 
     def finish(self, joined: JoinedAttempt, state: ModelState) -> Outcome: ...
 
+    def check_records(self, records: int) -> None: ...
+
     def keystream_for(self, joined: JoinedAttempt, purpose: str) -> Keystream: ...
 
 
@@ -124,6 +126,7 @@ class Round:
         mechanism = self.attempt.mechanism
         if mechanism is None:
             raise UnsafeParameters("a noised statistics plan", self.plan.event.kind, "refuse this plan")
+        self._rounds.agent.check_records(len(vectors))
         if self.try_join():
             streams = self._rounds.streams(self.join())
             self.upload(statistics_contribution(vectors, mechanism, streams))
@@ -237,6 +240,7 @@ class Rounds:
             self.upload_noise(current)
 
     def train(self, current: Round, records: Records, loss_fn: LossFunction) -> None:
+        self.agent.check_records(len(records))
         training = self._training(records, loss_fn)
         attempt = current.attempt
         if not self._rehearsed:

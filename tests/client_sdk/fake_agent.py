@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from client_sdk.attempt import Attempt, JoinedAttempt, Outcome, RoundReport
 from client_sdk.model_state import ModelState, apply_sum
 from privacy.dp.events import PrivacyEvent
-from privacy.errors import AttemptOver
+from privacy.errors import AttemptOver, UnsafeParameters
 from privacy.he.lanes import LaneLayout
 from privacy.protocol.messages import Campaign, Charter, Cohort, CohortMember, SignaturePair, Signed
 from privacy.randomness import Keystream
@@ -40,6 +40,7 @@ class FakeAgent:
     others: tuple[NDArray[np.int32], ...] = ()
     ends: dict[int, str] = field(default_factory=dict)
     missed: tuple[int, ...] = ()
+    most_records: int = 1000
     calls: list[str] = field(default_factory=list)
     uploads: list[NDArray[np.int32]] = field(default_factory=list)
 
@@ -80,6 +81,10 @@ class FakeAgent:
             fixed = mechanism(joined.attempt.campaign, under)
             self.state = apply_sum(state, joined.attempt.campaign, under, fixed, total, 1 + len(self.others), key)
         return Outcome(joined.round_digest, joined.plan, ended, ended, self.state, RoundReport())  # type: ignore[arg-type]
+
+    def check_records(self, records: int) -> None:
+        if records > self.most_records:
+            raise UnsafeParameters(f"at most {self.most_records} records", str(records), "train on fewer")
 
     def keystream_for(self, joined: JoinedAttempt, purpose: str) -> Keystream:
         return Keystream(hashlib.sha256(f"{joined.round_digest} {purpose}".encode()).digest())

@@ -10,6 +10,7 @@ from client_sdk.journal import Journal
 from client_sdk.own_ledger import OwnLedger
 from client_sdk.policy import Policy
 from client_sdk.settings import load_settings
+from privacy.errors import UnsafeParameters
 from privacy.ledger.entry import BudgetChange
 from privacy.protocol.messages import UpdateRule
 from tests.client_sdk.campaigns import campaign, charter, plan
@@ -56,6 +57,13 @@ class Folder:
 @pytest.fixture
 def folder(tmp_path: Path) -> Folder:
     return Folder(tmp_path)
+
+
+def test_delta_holds_for_the_records_that_are_trained_on(folder: Folder) -> None:
+    """The caps' delta is 1e-5: a chance of one in ten for each of 10,000 records together, and no more."""
+    folder.policy.check_records(CHARTER, "p0", 10_000)
+    with pytest.raises(UnsafeParameters, match="10001 records"):
+        folder.policy.check_records(CHARTER, "p0", 10_001)
 
 
 def test_two_void_attempts_stop_it_and_a_result_between_them_does_not(folder: Folder) -> None:

@@ -16,7 +16,7 @@ from client_sdk.rounds import Pace, Rounds
 from client_sdk.session import Consortium
 from client_sdk.shared_parameters import flatten, shapes, split_parameters
 from privacy.dp.events import PrivacyEvent
-from privacy.errors import ConfigurationError, UnsupportedModel, WrongState
+from privacy.errors import ConfigurationError, UnsafeParameters, UnsupportedModel, WrongState
 from privacy.protocol.messages import Campaign, UpdateRule
 from privacy.randomness import SystemRandom
 from tests.client_sdk.campaigns import campaign, charter
@@ -90,6 +90,14 @@ def test_the_first_round_is_joined_after_the_model_was_tried(tmp_path: Path) -> 
     for number, rnd in enumerate(rounds_of(agent, linear()), start=1):
         assert (f"join {number}" in agent.calls) == (number > 1)
         rnd.contribute(records(30), loss_fn)
+
+
+def test_more_records_than_delta_allows_are_not_joined_for(tmp_path: Path) -> None:
+    agent = agent_in(tmp_path, most_records=29)
+    first = next(rounds_of(agent, linear()))
+    with pytest.raises(UnsafeParameters, match="29 records"):
+        first.contribute(records(30), loss_fn)
+    assert agent.calls == []
 
 
 def test_noise_is_uploaded_where_nothing_was_contributed(tmp_path: Path) -> None:
