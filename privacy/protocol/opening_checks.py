@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from privacy.errors import CheckRefused, ChoraleError, NotFound, TooLarge
+from privacy.errors import CheckRefused, ChoraleError, DigestMismatch, NotFound, TooLarge
 from privacy.he.boxes import BoxKey, decode_shares, open_box, share_box_info
 from privacy.he.lanes import LaneLayout
 from privacy.he.parameters import PARAMETER_SETS
@@ -186,7 +186,7 @@ def _check_6_boxes(
     for name, manifest in manifests.items():
         try:
             box = fetch_box(name)
-        except (NotFound, TooLarge) as error:
+        except (NotFound, TooLarge, DigestMismatch) as error:
             raise CheckRefused(
                 6, f"the box that {name} signed for", error.came, f"open nothing; {name} or the server is at fault"
             ) from error

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from privacy.errors import CheckRefused, ChoraleError, NotFound, TooLarge
+from privacy.errors import CheckRefused, ChoraleError, DigestMismatch, NotFound, TooLarge
 from privacy.protocol.messages import Contributor, Signed
 from privacy.protocol.opening_checks import OpeningRequest, OwnUpload, check_opening
 from privacy.protocol.signing import Verifier, sign
@@ -136,7 +136,7 @@ def test_6_a_box_replaced_on_the_way(attempt: SealedAttempt) -> None:
     refused(attempt, 6, attempt.request(attempt.seal()))
 
 
-@pytest.mark.parametrize("error", [NotFound, TooLarge])
+@pytest.mark.parametrize("error", [NotFound, TooLarge, DigestMismatch])
 def test_6_a_box_that_is_withheld_names_its_dealer(attempt: SealedAttempt, error: type[ChoraleError]) -> None:
     def fetch(dealer: str) -> bytes:
         if dealer == "beta":
