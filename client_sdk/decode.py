@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import combinations
 from math import comb
 from typing import Final
@@ -19,6 +20,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from client_sdk.box_fetch import BoxFetch
 from client_sdk.partner import Partner
 from client_sdk.shards import ShardFolder, check_shape, checked_download, fingerprint
 from privacy.errors import ChoraleError, NotEnoughOpenings, OpeningFailed
@@ -90,13 +92,17 @@ class SealedSum:
 
 def take_openings(partner: Partner, sealed: SealedSum) -> None:
     """Fetch openings that are new, check them, and take their shares up (rule 1)."""
-    for name, signed in partner.service.openings(sealed.round_digest).items():
-        if name in sealed.shares or sealed.opening_digests.get(name) == signed.digest:
-            continue
+    news = {
+        name: signed
+        for name, signed in partner.service.openings(sealed.round_digest).items()
+        if name not in sealed.shares and sealed.opening_digests.get(name) != signed.digest
+    }
+    boxes = BoxFetch(partial(partner.service.result_boxes, sealed.round_digest), sorted(news))
+    for name, signed in news.items():
         sealed.opening_digests[name] = signed.digest
         try:
             opening = _check_opening(partner, sealed, name, signed)
-            sealed.shares[name] = _fetch_shares(partner, sealed, opening)
+            sealed.shares[name] = _open_shares(partner, sealed, opening, boxes(name))
         except ChoraleError as error:
             if error.status >= 500:
                 del sealed.opening_digests[name]
@@ -118,8 +124,7 @@ def _check_opening(partner: Partner, sealed: SealedSum, name: str, signed: Signe
     return opening
 
 
-def _fetch_shares(partner: Partner, sealed: SealedSum, opening: Opening) -> NDArray[np.uint32]:
-    box = partner.service.result_box(sealed.round_digest, opening.partner)
+def _open_shares(partner: Partner, sealed: SealedSum, opening: Opening, box: bytes) -> NDArray[np.uint32]:
     promised = {entry.receiver: entry.digest for entry in opening.boxes}.get(partner.name)
     if digest(box) != promised:
         raise OpeningFailed(f"the box that {opening.partner} signed for", "other bytes", "set it aside")

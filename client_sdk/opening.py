@@ -9,9 +9,12 @@ Rules:
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
+from client_sdk.box_fetch import BoxFetch
 from client_sdk.journal import AttemptRecord
 from client_sdk.partner import Partner
 from client_sdk.shards import fingerprint
@@ -104,9 +107,8 @@ def _open_first(
     partner: Partner, record: AttemptRecord, seal: Signed[Seal], manifests: Manifests, key: BoxKey
 ) -> None:
     request = request_for(partner, record, seal, manifests)
-    shares = check_opening(
-        request, lambda dealer: partner.service.share_box(record.plan, dealer), key, partner.verifier
-    )
+    boxes_of = BoxFetch(partial(partner.service.share_boxes, record.plan), seal.body.partners)
+    shares = check_opening(request, boxes_of, key, partner.verifier)
     summed = add_shares(shares.values())
     boxes = _seal_results(partner, request, seal.body, summed)
     message = partner.sign(_opening(partner, record, seal.body, boxes))

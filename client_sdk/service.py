@@ -6,6 +6,7 @@ document is the service's word alone; it says what to fetch next, and nothing is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from client_sdk.answers import (
@@ -21,6 +22,7 @@ from client_sdk.answers import (
     read_model,
     read_object,
 )
+from client_sdk.box_fetch import split_boxes
 from client_sdk.transport import LONG_POLL_SECONDS, Transport
 from privacy.errors import DigestMismatch
 from privacy.he.boxes import SHARE_BOX_BYTES
@@ -164,8 +166,9 @@ class Service:
         path = f"/v1/rounds/{round_digest}/uploads/{partner}/shards/{index}"
         return self.transport.get_shard(path, size)
 
-    def share_box(self, round_digest: str, dealer: str) -> bytes:
-        return self.transport.get(f"/v1/rounds/{round_digest}/boxes/{dealer}", None, SHARE_BOX_BYTES)
+    def share_boxes(self, round_digest: str, dealers: Sequence[str]) -> dict[str, bytes]:
+        """What each dealer of U addressed to this partner."""
+        return self._boxes(f"/v1/rounds/{round_digest}/boxes", dealers)
 
     def sum_digests(self, round_digest: str, count: int) -> list[bytes]:
         raw = self.transport.get(f"/v1/rounds/{round_digest}/sum/digests", None, 32 * count)
@@ -183,9 +186,13 @@ class Service:
         answer = self.transport.get_json(f"/v1/rounds/{round_digest}/openings")
         return {message.body.partner: message for message in read_messages(Opening, answer, "openings")}
 
-    def result_box(self, round_digest: str, opener: str) -> bytes:
-        path = f"/v1/rounds/{round_digest}/openings/{opener}/box"
-        return self.transport.get(path, None, SHARE_BOX_BYTES)
+    def result_boxes(self, round_digest: str, openers: Sequence[str]) -> dict[str, bytes]:
+        """What each opener addressed to this partner."""
+        return self._boxes(f"/v1/rounds/{round_digest}/openings/boxes", openers)
+
+    def _boxes(self, path: str, names: Sequence[str]) -> dict[str, bytes]:
+        raw = self.transport.get(path, {"of": ",".join(names)}, SHARE_BOX_BYTES * len(names))
+        return split_boxes(raw, names)
 
     def refuse(self, refusal: Signed[Refusal]) -> None:
         self.transport.post(f"/v1/rounds/{refusal.body.plan}/refusals", refusal.canonical_bytes)

@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import AsyncIterator
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, Response
+from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from aggregator.api import models
@@ -32,7 +34,7 @@ from aggregator.api.routes import (
 )
 from aggregator.rounds import campaign as campaigns
 from aggregator.rounds import opening, seal, upload
-from aggregator.rounds.records import campaign_row, charter_of, find, require_roster
+from aggregator.rounds.records import campaign_row, charter_of, cohort_of, find, require_roster
 from aggregator.storage.service import Service
 from privacy.errors import DigestMismatch, MalformedMessage, NotFound
 from privacy.he.boxes import SHARE_BOX_BYTES
@@ -40,6 +42,7 @@ from privacy.protocol.http_contract import split_frame
 from privacy.protocol.messages import Manifest, Opening, Receipt, Signed, StateBox, parse_signed
 
 router = APIRouter()
+Named = Annotated[str, Query(max_length=1 << 16, description="Partners whose boxes are asked for, by comma.")]
 PIECE_BYTES = 1 << 20
 
 
@@ -129,10 +132,13 @@ def uploaded_shard(
     return ShardResponse(service.blobs.path(upload.shard_name(round_digest, partner, index)), media_type=BULK_TYPE)
 
 
-@router.get("/v1/rounds/{round_digest}/boxes/{dealer}", responses=answers(BULK_TYPE))
-def share_box(service: TheService, caller: Partner, round_digest: DigestPath, dealer: PartnerPath) -> Response:
+@router.get("/v1/rounds/{round_digest}/boxes", responses=answers(BULK_TYPE))
+def share_boxes(service: TheService, caller: Partner, round_digest: DigestPath, of: Named) -> Response:
+    receiver = caller.identity
     with service.database.read() as session:
-        return raw_bytes(upload.share_box(service, session, round_digest, dealer, caller.identity))
+        names = _named(session, round_digest, of)
+        boxes = [upload.share_box(service, session, round_digest, dealer, receiver) for dealer in names]
+    return raw_bytes(b"".join(boxes))
 
 
 @router.get("/v1/rounds/{round_digest}/sum/digests", responses=answers(BULK_TYPE))
@@ -169,10 +175,25 @@ async def take_opening(
     return answer({"taken": True}, 201)
 
 
-@router.get("/v1/rounds/{round_digest}/openings/{opener}/box", responses=answers(BULK_TYPE))
-def result_box(service: TheService, caller: Partner, round_digest: DigestPath, opener: PartnerPath) -> Response:
+@router.get("/v1/rounds/{round_digest}/openings/boxes", responses=answers(BULK_TYPE))
+def result_boxes(service: TheService, caller: Partner, round_digest: DigestPath, of: Named) -> Response:
+    receiver = caller.identity
     with service.database.read() as session:
-        return raw_bytes(opening.result_box(service, session, round_digest, opener, caller.identity))
+        names = _named(session, round_digest, of)
+        boxes = [opening.result_box(service, session, round_digest, opener, receiver) for opener in names]
+    return raw_bytes(b"".join(boxes))
+
+
+def _named(session: Session, round_digest: str, of: str) -> list[str]:
+    """The partners of a comma-separated list: of this attempt's cohort, nobody twice."""
+    names = of.split(",")
+    members = cohort_of(find(session, round_digest)).partners
+    stranger = next((name for name in names if name not in members), None)
+    if stranger is not None or len(set(names)) != len(names):
+        raise NotFound(
+            "members of the cohort, nobody twice", f"{stranger or of}"[:80], "name the partners of the cohort"
+        )
+    return names
 
 
 @router.post(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
@@ -11,10 +10,10 @@ from sqlalchemy.orm import Session
 
 from aggregator.api import models
 from aggregator.api.authentication import Authentic, OperatorBody, Partner, PartnerBody, TheService
-from aggregator.api.routes import DigestPath, answer, answers, takes
+from aggregator.api.routes import DigestPath, answer, answers, message, takes
 from aggregator.api.waiting import Wait, until_news
 from aggregator.rounds import admission, confirmation, join, opening, upload
-from aggregator.rounds.document import round_document
+from aggregator.rounds.document import document_bytes
 from aggregator.rounds.records import cohort_of, find, require_view, round_topic
 from privacy.errors import WrongState
 from privacy.protocol.messages import (
@@ -46,22 +45,12 @@ async def round_shown(
     seen: int = Query(0, ge=0, le=1 << 40),
     wait: Wait = 0.0,
 ) -> Response:
-    def read(session: Session) -> tuple[dict[str, Any], bool]:
+    def read(session: Session) -> tuple[bytes, bool]:
         attempt = find(session, round_digest)
         require_view(session, attempt.charter, caller.identity)
-        # A waiter that has seen this version costs one row, not the whole document.
-        news = attempt.version > seen
-        return (round_document(session, attempt, service.clock.now()) if news else {}), news
+        return document_bytes(service, session, attempt), attempt.version > seen
 
-    shown = await until_news(service, round_topic(round_digest), wait, read)
-    return answer(shown or await until_news(service, round_topic(round_digest), 0, _whole(service, round_digest)))
-
-
-def _whole(service: TheService, round_digest: str) -> Any:
-    def read(session: Session) -> tuple[dict[str, Any], bool]:
-        return round_document(session, find(session, round_digest), service.clock.now()), True
-
-    return read
+    return message(await until_news(service, round_topic(round_digest), wait, read))
 
 
 @router.post(
@@ -163,4 +152,4 @@ def take_void(service: TheService, body: PartnerBody, round_digest: DigestPath) 
 def abort(service: TheService, body: OperatorBody, round_digest: DigestPath) -> Response:
     opening.abort(service, round_digest, parse_signed(Abort, body.raw))
     with service.database.read() as session:
-        return answer(round_document(session, find(session, round_digest), service.clock.now()))
+        return message(document_bytes(service, session, find(session, round_digest)))

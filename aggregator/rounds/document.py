@@ -16,10 +16,30 @@ from aggregator.rounds.confirmation import confirmations_of, voids_of
 from aggregator.rounds.join import joins_of
 from aggregator.rounds.opening import openings_of
 from aggregator.rounds.records import state_of
+from aggregator.storage.service import Service
 from aggregator.storage.tables import AttemptRow, RefusalRow, StageRow, UploadRow
 from privacy.protocol.round_state import RoundState
 
 _ORDER = tuple(RoundState)
+
+
+_KEPT = 64
+
+
+def document_bytes(service: Service, session: Session, attempt: AttemptRow) -> bytes:
+    """The document as JSON, made once a version, however many wait for it.
+
+    Seconds in the present state are those when it was made. Another process's changes raise the version in the
+    database, so what is kept is never taken for newer than it is.
+    """
+    kept = service.documents.get(attempt.round)
+    if kept is not None and kept[0] == attempt.version:
+        return kept[1]
+    made = json.dumps(round_document(session, attempt, service.clock.now()), separators=(",", ":")).encode()
+    if len(service.documents) >= _KEPT:
+        service.documents.clear()
+    service.documents[attempt.round] = (attempt.version, made)
+    return made
 
 
 def round_document(session: Session, attempt: AttemptRow, now: float) -> dict[str, Any]:

@@ -36,6 +36,8 @@ class Service:
     notifier: Notifier
     nonces: NonceStore
     verifier: Verifier = field(default_factory=Verifier)
+    documents: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """The newest round document of each attempt, with its version; kept by aggregator.rounds.document."""
     enrolled: dict[str, SigningKeys] = field(default_factory=dict)
     """Partners' keys as they were read from the database, where they never change."""
 

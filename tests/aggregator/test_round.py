@@ -73,14 +73,14 @@ def test_cohort_manifests_and_boxes_reach_whom_they_are_for(driver: RoundDriver)
     manifests = done(driver.client(first).get(f"{driver.base}/uploads"))["manifests"]
     sent, attachment = driver.frames[second]
     assert manifests[1] == sent.model_dump(mode="json")
-    box = done(driver.client(first).get(f"{driver.base}/boxes/{second}"))
+    box = done(driver.client(first).get(f"{driver.base}/boxes?of={second}"))
     start = 32 * sent.body.shards.count
     assert box == attachment[start : start + SHARE_BOX_BYTES]
     shard = done(driver.client(first).get(f"{driver.base}/uploads/{second}/shards/0"))
     assert shard == driver.shards(second)[0]
     signed, boxes = driver.opening(second)
     done(driver.client(second).post_frame(f"{driver.base}/openings", signed, boxes), 201)
-    assert done(driver.client(first).get(f"{driver.base}/openings/{second}/box")) == boxes[:SHARE_BOX_BYTES]
+    assert done(driver.client(first).get(f"{driver.base}/openings/boxes?of={second}")) == boxes[:SHARE_BOX_BYTES]
     assert len(done(driver.client(first).get(f"{driver.base}/openings"))["openings"]) == 1
 
 
@@ -155,7 +155,7 @@ def test_a_deadline_makes_a_cohort_of_those_who_came(tmp_path: Path) -> None:
             assert shown["joined"] == driver.names[:3]
             late = driver.names[3]
             refused(driver.join(late), 409, "wrong-state")
-            refused(driver.client(late).get(f"{driver.base}/boxes/{driver.names[0]}"), 403, "not-allowed")
+            refused(driver.client(late).get(f"{driver.base}/boxes?of={driver.names[0]}"), 403, "not-allowed")
 
 
 def test_too_few_joins_close_the_attempt_and_give_reservations_back(driver: RoundDriver) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -123,15 +123,15 @@ def test_after_a_crash_a_state_that_no_quorum_confirmed_is_none_to_stand_on(four
 
 def test_a_withheld_box_is_refused_aloud(four: Four, monkeypatch: pytest.MonkeyPatch) -> None:
     made, campaign, _ = four
-    honest = Service.share_box
+    honest = Service.share_boxes
     attacked = threading.local()
 
-    def withheld(service: Service, round_digest: str, dealer: str) -> bytes:
-        if getattr(attacked, "here", False) and dealer == "partner-01":
+    def withheld(service: Service, round_digest: str, dealers: Sequence[str]) -> dict[str, bytes]:
+        if getattr(attacked, "here", False) and "partner-01" in dealers:
             raise NotFound("a box", "none", "wait")
-        return honest(service, round_digest, dealer)
+        return honest(service, round_digest, dealers)
 
-    monkeypatch.setattr(Service, "share_box", withheld)
+    monkeypatch.setattr(Service, "share_boxes", withheld)
 
     def victim() -> Outcome:
         attacked.here = True
