@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import pytest
 from fastapi.testclient import TestClient
@@ -13,8 +16,9 @@ from fastapi.testclient import TestClient
 from aggregator.app import create_app
 from aggregator.settings import Settings
 from aggregator.storage.service import Service
-from tests.aggregator.driver import RoundDriver
-from tests.consortium import SeededSource, TestConsortium
+from privacy.protocol.messages import Campaign, Charter
+from tests.aggregator.driver import SHARD_BYTES, RoundDriver
+from tests.consortium import ManualClock, SeededSource, TestConsortium
 
 
 @dataclass
@@ -27,14 +31,44 @@ class Running:
     settings: Settings
 
 
-@pytest.fixture
-def consortium() -> TestConsortium:
-    return TestConsortium()
+@dataclass(frozen=True)
+class Constituted:
+    """A consortium with a charter in force and a campaign, and the folder of its service, which has stopped."""
+
+    consortium: TestConsortium
+    folder: Path
+    charter: Charter
+    campaign: Campaign
+
+
+@pytest.fixture(scope="session")
+def constituted(tmp_path_factory: pytest.TempPathFactory) -> Constituted:
+    """Made once: whoever starts from here takes a copy of folder and consortium."""
+    consortium = TestConsortium()
+    folder = tmp_path_factory.mktemp("constituted") / "server"
+    settings = consortium.server_folder(folder)
+    with ThreadPoolExecutor(1) as pool:
+        with TestClient(create_app(settings, consortium.clock, SeededSource("constituted"), pool)) as http:
+            return Constituted(consortium, folder, *consortium.constitute(http))
 
 
 @pytest.fixture
-def running(tmp_path: Path, consortium: TestConsortium) -> Iterator[Running]:
-    settings = consortium.server_folder(tmp_path / "server")
+def consortium(request: pytest.FixtureRequest) -> TestConsortium:
+    if "driver" not in request.fixturenames:
+        return TestConsortium()
+    made = copy(request.getfixturevalue("constituted").consortium)
+    made.clock, made.source = ManualClock(), SeededSource("a test's own")
+    return cast(TestConsortium, made)
+
+
+@pytest.fixture
+def running(request: pytest.FixtureRequest, tmp_path: Path, consortium: TestConsortium) -> Iterator[Running]:
+    """A service without partners, or, under a test that takes `driver`, with those of `constituted`."""
+    if "driver" in request.fixturenames:
+        shutil.copytree(request.getfixturevalue("constituted").folder, tmp_path / "server")
+        settings = Settings(folder=tmp_path / "server", shard_bytes=SHARD_BYTES, sum_workers=1)
+    else:
+        settings = consortium.server_folder(tmp_path / "server")
     with ThreadPoolExecutor(1) as pool:
         app = create_app(settings, consortium.clock, SeededSource("service"), pool)
         with TestClient(app, raise_server_exceptions=False) as http:
@@ -42,7 +76,6 @@ def running(tmp_path: Path, consortium: TestConsortium) -> Iterator[Running]:
 
 
 @pytest.fixture
-def driver(running: Running) -> RoundDriver:
+def driver(running: Running, constituted: Constituted) -> RoundDriver:
     """A constituted consortium with its first plan posted."""
-    charter, campaign = running.consortium.constitute(running.http)
-    return RoundDriver(running.consortium, running.http, charter, campaign)
+    return RoundDriver(running.consortium, running.http, constituted.charter, constituted.campaign)
