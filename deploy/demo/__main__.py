@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -181,6 +182,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=DemoSettings().rounds, help="fewer, for a quick look")
     chosen = parser.parse_args()
     console = Console()
+    # Asked to end, end the processes of the consortium too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         return run(console, chosen.rounds) if chosen.what == "run" else serve_console(console)
     except (CommandFailed, ChoraleError) as error:
