@@ -252,7 +252,7 @@ class TestConsortium:
     def by(self, name: str, body: BodyT) -> Signed[BodyT]:
         return sign(body, name, self.keys(name).signing)
 
-    # --- over HTTP ------------------------------------------------------------------------------------
+    # --- over HTTP
 
     def constitute(self, http: httpx.Client) -> tuple[Charter, Campaign]:
         """Enrol everyone, bring a charter into force, and have a campaign countersigned."""
