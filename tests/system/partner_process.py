@@ -1,11 +1,14 @@
 """A partner's process that contributes plain integers until a round is reached: no model, no training.
 
-python -m tests.system.partner_process CONFIG CAMPAIGN UNTIL. It prints a JSON line for each phase and outcome.
+python -m tests.system.partner_process CONFIG CAMPAIGN UNTIL [DIE_AT]. It prints a JSON line for each phase and
+outcome. With DIE_AT it kills itself as that phase begins: a test that kills from outside can come too late.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from hashlib import sha256
 from pathlib import Path
@@ -21,8 +24,13 @@ from tests.client_sdk.choir import passphrase, values_for
 class Lines:
     """Progress as lines, so that a test can kill the process at a phase."""
 
+    def __init__(self, die_at: str) -> None:
+        self._die_at = die_at
+
     def phase(self, name: str, detail: str = "") -> None:
         print(json.dumps({"phase": name}), flush=True)
+        if name == self._die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def transfer(self, name: str, done: int, total: int) -> None:
         return None
@@ -31,8 +39,8 @@ class Lines:
         print(json.dumps({"notice": text}), flush=True)
 
 
-def main(config: str, campaign_digest: str, until: str) -> None:
-    progress = Lines()
+def main(config: str, campaign_digest: str, until: str, die_at: str = "") -> None:
+    progress = Lines(die_at)
     with Agent.open(
         Path(config), clock=SystemClock(), source=SystemRandom(), passphrase=passphrase, progress=progress
     ) as agent:
