@@ -51,6 +51,7 @@ class Outcome:
     """How an attempt ended. `state`: the state to go on from, the new one only if `ended` is "confirmed".
 
     `values`: the opened sum, int64[layout.length], probes included; None unless confirmed and decoded here.
+    `summed_key`: S, 4,096 little-endian signed 32-bit words, which opened it; None where `values` is.
     """
 
     round_digest: str
@@ -60,6 +61,7 @@ class Outcome:
     state: ModelState
     report: RoundReport
     values: NDArray[np.int64] | None = None
+    summed_key: bytes | None = field(default=None, repr=False)
 
     @property
     def confirmed(self) -> bool:

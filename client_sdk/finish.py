@@ -14,9 +14,6 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from client_sdk import states
 from client_sdk.answers import RoundDocument
 from client_sdk.attempt import Ending, Outcome, RoundReport
@@ -228,12 +225,12 @@ class Finisher:
         if document.state is RoundState.VOID:
             return self._end("void", "a quorum of the cohort found that no decoding works", self._base)
         winner = confirmed_state(partner, self._plan)
-        values = None if unsealed is None else unsealed.opened.values
+        opened = None if unsealed is None else unsealed.opened
         if self._plan.kind == "statistics":
-            if values is None or self._record().state != winner:
+            if opened is None or self._record().state != winner:
                 self._meter.alarm("this round's statistics were not decoded here as the others confirmed them")
-                values = None
-            return self._end("confirmed", "", self._base, values)
+                opened = None
+            return self._end("confirmed", "", self._base, opened)
         state = states.StateFolder(partner, self._campaign.digest).find(winner)
         if state is None:
             self._meter.alarm(
@@ -241,7 +238,7 @@ class Finisher:
                 f" ({str(self._record().state)[:16]}): fetching that state from another partner"
             )
             state = states.fetch_asking(partner, self._campaign, winner)
-        return self._end("confirmed", "", state, values)
+        return self._end("confirmed", "", state, opened)
 
     def _closed(self, document: RoundDocument) -> Outcome:
         if document.close is None:
@@ -253,9 +250,7 @@ class Finisher:
             )
         return self._end("closed", f"{close.cause}: {close.reason}", self._base)
 
-    def _end(
-        self, ending: Ending, reason: str, state: ModelState, values: NDArray[np.int64] | None = None
-    ) -> Outcome:
+    def _end(self, ending: Ending, reason: str, state: ModelState, opened: Opened | None = None) -> Outcome:
         partner = self._partner
         states.StateFolder(partner, self._campaign.digest).keep(state)
         partner.journal.end(self._round, ending, reason, self._campaign.digest, state.digest)
@@ -273,7 +268,8 @@ class Finisher:
             reason=reason,
             state=state,
             report=self._report(),
-            values=values,
+            values=None if opened is None else opened.values,
+            summed_key=None if opened is None else opened.key_bytes,
         )
 
     def _report(self) -> RoundReport:
