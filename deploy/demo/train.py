@@ -1,7 +1,8 @@
 """What each partner of the demo runs: `chorale-partner run deploy/demo/train.py DATA PARTNER ROUNDS RECORD`.
 
 The loop is the SDK's; around it this script writes one JSON line a round to RECORD: what the round cost this
-partner in seconds and bytes, and how the noise of the probes looked.
+partner in seconds and bytes, and how the noise of the probes looked. The first partner also exports the last
+round's summed key and the states before and after it beside RECORD, for `deploy.demo.check`.
 """
 
 from __future__ import annotations
@@ -45,6 +46,17 @@ def line(outcome: Outcome, contributing: float) -> Mapping[str, Any]:
     }
 
 
+def export(rnd: Round, folder: Path) -> None:
+    """S and the states before and after a round: what an auditor must be given, for no one else holds them."""
+    outcome = rnd.outcome
+    if outcome is None or outcome.summed_key is None:
+        return
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / "summed_key").write_bytes(outcome.summed_key)
+    (folder / "state_before").write_bytes(rnd.attempt.state.to_bytes())
+    (folder / "state_after").write_bytes(outcome.state.to_bytes())
+
+
 def main(data: Path, partner: int, rounds: int, record: Path) -> None:
     deal = open_deal(data, DemoSettings().deal)
     train_set = training_tensors(deal.partner(partner).train)
@@ -63,6 +75,8 @@ def main(data: Path, partner: int, rounds: int, record: Path) -> None:
             write()
             previous = (rnd, time.monotonic() - start)
         write()
+        if partner == 0 and previous is not None:
+            export(previous[0], record.parent / "exported")
 
 
 if __name__ == "__main__":
