@@ -4,17 +4,19 @@
     python -m deploy.demo console    serve the finished consortium's console again
 
 1/5 installing is the Makefile's. Exits non-zero where a gate fails. What is kept lies in out/demo/.
+CHORALE_DEMO_ROUNDS=10 is the quick form: so few rounds beat nobody, so accuracy is shown and not judged.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,30 +25,32 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from deploy.demo.compare import train_all
-from deploy.demo.consortium import LEAD, PARTNERS, CommandFailed, Consortium
+from deploy.demo.compare import Baselines
+from deploy.demo.consortium import PARTNERS, CommandFailed, Consortium
 from deploy.demo.data import Deal, prepare
-from deploy.demo.results import accusations, gates, round_costs, spent_by, states_of
-from deploy.demo.settings import DemoSettings
+from deploy.demo.results import accuracy_gates, protocol_gates, round_costs, spent_by, states_of, summary
+from deploy.demo.settings import DemoSettings, FreeSettings
 from deploy.demo.show import picture, print_results, write_json
-from deploy.demo.task import LinearPredictor, Scores, judge, tests_of
+from deploy.demo.task import LinearPredictor, Predictor, Scores, judge, tests_of
+from deploy.demo.terms import free_terms, private_terms
 from privacy.errors import ChoraleError
 
 OUT = Path("out/demo")
 CONSORTIUM = OUT / "consortium"
-CAMPAIGN = "Activity of 30 targets"
+WITHOUT_PRIVACY = OUT / "without-privacy"
+ROUNDS_VARIABLE = "CHORALE_DEMO_ROUNDS"
 SECONDS_A_ROUND_AT_MOST = 60
 
 
 @contextmanager
 def bar(console: Console) -> Iterator[Progress]:
-    columns = (TextColumn("    {task.description:38}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("    {task.description:44}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield progress
 
 
 def molecules(console: Console, settings: DemoSettings) -> Deal:
-    console.print("[bold]2/5[/] molecules: 30 targets of ChEMBL, fingerprints, six partners (a minute, once)")
+    console.print("[bold]2/5[/] molecules: 30 targets of ChEMBL, fingerprints, six partners (half a minute, once)")
     with bar(console) as progress:
         task = progress.add_task("reading", total=None)
 
@@ -55,60 +59,58 @@ def molecules(console: Console, settings: DemoSettings) -> Deal:
 
         deal = prepare(OUT / "data", settings.deal, told)
     counts = ", ".join(f"{p} {n:,}" for p, n in zip(PARTNERS, deal.train_compounds, strict=True))
-    console.print(f"    {sum(deal.train_compounds):,} compounds to train on ({counts}),")
+    console.print(f"    {sum(deal.train_compounds):,} compounds to train on: {counts}", soft_wrap=True)
     console.print(f"    {sum(deal.test_compounds):,} of other scaffolds to test on")
     return deal
 
 
-def campaign_toml(settings: DemoSettings) -> str:
-    model = Path(__file__).resolve().parent / "genesis.py"
-    return (
-        f'name = "{CAMPAIGN}"\nclip = {settings.clip}\ndenominator = {settings.denominator}\ngenesis = "fresh"\n'
-        f'model = "{model}:build"\n\n[update_rule]\nkind = "sgd"\nlearning_rate = {settings.learning_rate}\n'
-        f"momentum = {settings.momentum}\n"
+def constitute(console: Console, consortia: Sequence[Consortium], deal: Deal) -> list[str]:
+    """The campaign of each consortium."""
+    console.print(
+        "[bold]3/5[/] two consortia, one protected and one not: keys, charter and campaign, signed by all"
     )
-
-
-def constitute(console: Console, consortium: Consortium, deal: Deal) -> str:
-    console.print("[bold]3/5[/] consortium: keys, invitations, charter and campaign, signed by all")
     start = time.monotonic()
+    campaigns = []
     with bar(console) as progress:
-        task = progress.add_task("folders", total=3 + 2 * len(PARTNERS))
+        task = progress.add_task("folders", total=len(consortia) * (3 + 2 * len(PARTNERS)))
 
         def step(what: str) -> None:
             progress.update(task, description=what, advance=1)
 
-        consortium.make_folders()
-        consortium.constitute(deal.train_compounds, step)
-        step("campaign")
-        campaign = consortium.sign_campaign(campaign_toml(consortium.settings))
-    console.print(f"    charter and campaign signed in {time.monotonic() - start:.0f} s; campaign {campaign[:16]}")
-    return campaign
+        for consortium in consortia:
+            consortium.make_folders()
+            consortium.constitute(deal.train_compounds, step)
+            step("campaign")
+            campaigns.append(consortium.sign_campaign())
+    console.print(
+        f"    signed in {time.monotonic() - start:.0f} s; meanwhile each one trains what it could do alone"
+    )
+    return campaigns
 
 
-def rounds(console: Console, consortium: Consortium, campaign: str) -> float:
-    settings = consortium.settings
-    console.print(f"[bold]4/5[/] {settings.rounds} rounds, blind, epsilon {settings.epsilon_in_sum:g} in the sum")
+def rounds(consortium: Consortium, campaign: str) -> float:
+    """Run all rounds; seconds."""
     script = Path(__file__).resolve().parent / "train.py"
     data = str((OUT / "data").resolve())
+    count = consortium.terms.rounds
     consortium.start_partners(
         script,
         [
-            (data, str(index), str(settings.rounds), str(consortium.record(partner).resolve()))
-            for index, partner in enumerate(PARTNERS)
+            (data, str(index), str(count), str(consortium.record(partner).resolve()))
+            for index, partner in enumerate(consortium.terms.partners)
         ],
     )
     start = time.monotonic()
     conductor = consortium.start_conductor(campaign)
-    until = start + SECONDS_A_ROUND_AT_MOST * settings.rounds
+    until = start + SECONDS_A_ROUND_AT_MOST * (count + 5)
     while conductor.poll() is None:
-        consortium.check_alive(("service", *PARTNERS))
+        consortium.check_alive(("service", *consortium.terms.partners))
         if time.monotonic() > until:
             raise CommandFailed(f"the rounds took longer than {until - start:.0f} s")
         time.sleep(0.5)
     consortium.check_alive(("conductor",))
     seconds = time.monotonic() - start
-    consortium.wait(PARTNERS, 120)
+    consortium.wait(consortium.terms.partners, 120)
     return seconds
 
 
@@ -119,46 +121,58 @@ def exported(consortium: Consortium, partner: str) -> LinearPredictor:
     return LinearPredictor(tensors["weight"].double().numpy())
 
 
-def results(console: Console, consortium: Consortium, deal: Deal, seconds: float) -> bool:
-    console.print("[bold]5/5[/] results: what each could do alone, and what all could do together")
-    settings = consortium.settings
-    partners = deal.partners()
-    with bar(console) as progress:
-        task = progress.add_task("what each could do alone, and pooled", total=None)
-        predictors = train_all(OUT / "data", lambda done, total: progress.update(task, completed=done, total=total))
-    predictors["federated"] = tuple(exported(consortium, partner) for partner in PARTNERS)
-    scores: dict[str, Scores] = {name: judge(each, tests_of(partners)) for name, each in predictors.items()}
+def results(
+    console: Console, consortium: Consortium, predictors: dict[str, tuple[Predictor, ...]], deal: Deal, quick: bool
+) -> bool:
+    settings = DemoSettings()
+    scores: dict[str, Scores] = {name: judge(each, tests_of(deal.partners())) for name, each in predictors.items()}
     spent = spent_by(consortium)
     states = states_of(consortium)
-    parameters = predictors["federated"][0].weights.size  # type: ignore[attr-defined]
-    costs = round_costs(consortium, parameters)
-    passed = gates(settings, scores, spent, states, accusations(consortium))
-    print_results(console, scores, spent, settings.delta, costs, passed)
+    costs = round_costs(consortium, deal.parameters)
+    gates = protocol_gates(consortium, spent, states)
+    if not quick:
+        gates = [*accuracy_gates(scores), *gates]
+    print_results(console, scores, spent, settings.delta, costs, gates)
     for partner in PARTNERS:
         consortium.partner(partner, "report", str(OUT.resolve() / "reports" / partner))
     (OUT / "results.svg").write_text(picture(scores), encoding="utf-8")
-    write_json(
-        OUT / "results.json", scores=scores, spent=spent, costs=costs, gates=passed, settings=settings,
-        seconds_of_all_rounds=seconds, final_state=states[LEAD][-1],
-    )  # fmt: skip
-    return all(gate.passed for gate in passed)
+    write_json(OUT / "results.json", scores=scores, spent=spent, costs=costs, gates=gates)
+    count, parameters = consortium.terms.rounds, deal.parameters
+    write_json(OUT / "summary.json", **summary(settings, count, parameters, scores, spent, states, costs))
+    return all(gate.passed for gate in gates)
 
 
 def run(console: Console, count: int) -> int:
     settings = replace(DemoSettings(), rounds=count)
+    quick = count < DemoSettings().rounds
+    free = replace(FreeSettings(), rounds=min(count, FreeSettings().rounds))
     deal = molecules(console, settings)
-    # A consortium is made anew each time: keys, ledger, model. The dealt molecules stay.
-    shutil.rmtree(CONSORTIUM, ignore_errors=True)
-    CONSORTIUM.mkdir(parents=True)
-    with Consortium(CONSORTIUM.resolve(), settings) as consortium:
-        campaign = constitute(console, consortium, deal)
-        seconds = rounds(console, consortium, campaign)
+    # Consortia are made anew each time: keys, ledger, model. The dealt molecules stay.
+    for folder in (CONSORTIUM, WITHOUT_PRIVACY):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    with (
+        Consortium(CONSORTIUM.resolve(), private_terms(settings)) as protected,
+        Consortium(WITHOUT_PRIVACY.resolve(), free_terms(settings, free)) as unprotected,
+        Baselines(OUT / "data") as baselines,
+    ):
+        campaign, free_campaign = constitute(console, (protected, unprotected), deal)
+        with bar(console) as progress:
+            task = progress.add_task("what each could do alone, and pooled", total=None)
+            predictors = baselines.wait(lambda done, total: progress.update(task, completed=done, total=total))
+        console.print(f"[bold]4/5[/] {count} rounds, blind, epsilon {settings.epsilon_in_sum:g} in the sum")
+        seconds = rounds(protected, campaign)
         console.print(
-            f"    {settings.rounds} rounds in {seconds / 60:.1f} minutes, {seconds / settings.rounds:.1f} s each"
+            f"    {count} rounds in {seconds / 60:.1f} minutes; now {free.rounds} of the other consortium"
         )
-        passed = results(console, consortium, deal, seconds)
+        rounds(unprotected, free_campaign)
+        console.print("[bold]5/5[/] results")
+        predictors["federated"] = tuple(exported(protected, partner) for partner in PARTNERS)
+        predictors["federated_no_dp"] = (exported(unprotected, unprotected.terms.lead),) * len(PARTNERS)
+        passed = results(console, protected, predictors, deal, quick)
     console.print(f"\nthe officer's reports: {OUT}/reports/*/report.html   the picture: {OUT}/results.svg")
     console.print("the console, in the browser: [bold]make console[/]")
+    console.print(f"an auditor's look at the files alone: python -m deploy.demo.check {OUT}")
     return 0 if passed else 1
 
 
@@ -166,9 +180,10 @@ def serve_console(console: Console) -> int:
     if not (CONSORTIUM / "operator" / "operator.toml").exists():
         console.print("nothing to show yet: run [bold]make demo[/] first")
         return 1
-    with Consortium(CONSORTIUM.resolve(), DemoSettings()) as consortium:
+    with Consortium(CONSORTIUM.resolve(), private_terms(DemoSettings())) as consortium:
         consortium.start_service()
-        for officer, scope in (("the consortium's officer", "consortium"), (f"the officer of {LEAD}", LEAD)):
+        lead = consortium.terms.lead
+        for officer, scope in (("the consortium's officer", "consortium"), (f"the officer of {lead}", lead)):
             link = json.loads(consortium.server("officer-link", f"officer-{scope}", "--scope", scope, "--json"))
             console.print(f"{officer} signs in here, once: {link['url']}", soft_wrap=True)
         console.print("Ctrl-C ends it")
@@ -179,8 +194,11 @@ def serve_console(console: Console) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m deploy.demo", description="Six partners on one machine.")
     parser.add_argument("what", nargs="?", choices=("run", "console"), default="run")
-    parser.add_argument("--rounds", type=int, default=DemoSettings().rounds, help="fewer, for a quick look")
+    told = os.environ.get(ROUNDS_VARIABLE, str(DemoSettings().rounds))
+    parser.add_argument("--rounds", type=int, default=told, help=f"fewer, for a quick look; or {ROUNDS_VARIABLE}")
     chosen = parser.parse_args()
+    if not 1 <= chosen.rounds <= DemoSettings().rounds:
+        parser.error(f"rounds from 1 to {DemoSettings().rounds}: the charter's table has no more")
     console = Console()
     # Asked to end, end the processes of the consortium too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))

@@ -15,7 +15,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -23,13 +23,10 @@ from typing import Any, Self
 
 import httpx
 
-from deploy.demo.settings import DemoSettings
 from privacy.errors import ServiceUnavailable
 from privacy.randomness import SystemRandom
 
 PARTNERS = ("aster", "birch", "clover", "dahlia", "elder", "fern")
-LEAD = PARTNERS[0]
-ROW = "training"
 START_SECONDS = 60
 
 
@@ -37,12 +34,30 @@ class CommandFailed(Exception):
     """A command of the demo ended with an error; its own words are in the message."""
 
 
+@dataclass(frozen=True)
+class Terms:
+    """What a consortium's charter, campaign and conductor are told; two of them are in `terms.py`."""
+
+    consortium: str
+    partners: tuple[str, ...]
+    rounds: int
+    caps: Mapping[str, float]
+    allow_none: bool
+    charter: str
+    campaign: str
+    conduct: tuple[str, ...]
+
+    @property
+    def lead(self) -> str:
+        return self.partners[0]
+
+
 @dataclass
 class Consortium:
     """The folders of one consortium below `folder`, and the processes that run in them."""
 
     folder: Path
-    settings: DemoSettings
+    terms: Terms
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     # --- folders -----------------------------------------------------------------------------------
@@ -90,14 +105,14 @@ class Consortium:
 
     def start_partners(self, script: Path, arguments: Sequence[Sequence[str]]) -> None:
         """Start `chorale-partner run SCRIPT ...` for every partner; arguments: one list a partner."""
-        for partner, mine in zip(PARTNERS, arguments, strict=True):
+        for partner, mine in zip(self.terms.partners, arguments, strict=True):
             command = self._arguments("client_sdk.cli", ("run", str(script), *mine))
             self._start(partner, command, partner)
 
     def start_conductor(self, campaign: str) -> subprocess.Popen[bytes]:
         """`chorale-server conduct` in the foreground: its progress is the demo's."""
-        count = str(self.settings.rounds)
-        command = self._arguments("aggregator.cli", ("conduct", campaign, "--rounds", count, "--yes"))
+        told = ("conduct", campaign, "--rounds", str(self.terms.rounds), "--yes", *self.terms.conduct)
+        command = self._arguments("aggregator.cli", told)
         process = subprocess.Popen(command, env=self._environment("operator"))
         self._running["conductor"] = process
         return process
@@ -141,7 +156,7 @@ class Consortium:
     # --- making it ---------------------------------------------------------------------------------
 
     def make_folders(self) -> None:
-        for party in ("operator", *PARTNERS):
+        for party in ("operator", *self.terms.partners):
             secret = self._passphrase(party)
             secret.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             secret.write_text(SystemRandom().bytes(16).hex() + "\n", encoding="ascii")
@@ -153,7 +168,7 @@ class Consortium:
         step("init")
         self.server("init", str(self.folder), "--port", str(_free_port()))
         self.start_service()
-        for partner, count in zip(PARTNERS, records, strict=True):
+        for partner, count in zip(self.terms.partners, records, strict=True):
             step(f"invite and enrol {partner}")
             token = json.loads(self.server("invite", partner, "--json"))["token"]
             folder = self.partner_folder(partner)
@@ -164,16 +179,16 @@ class Consortium:
             self.server("approve", partner, "--yes")
         step("charter")
         draft = self.operator / "charter.toml"
-        draft.write_text(self._charter_toml(), encoding="utf-8")
+        draft.write_text(self.terms.charter, encoding="utf-8")
         charter = json.loads(self.server("charter", "draft", str(draft), "--yes", "--json"))["charter"]
-        for partner in PARTNERS:
+        for partner in self.terms.partners:
             step(f"{partner} accepts the charter")
             self.partner(partner, "charter", "accept", "--digest", charter)
 
-    def sign_campaign(self, toml: str) -> str:
-        path = self.partner_folder(LEAD) / "campaign.toml"
-        path.write_text(toml, encoding="utf-8")
-        return str(json.loads(self.partner(LEAD, "campaign", "sign", str(path), "--json"))["campaign"])
+    def sign_campaign(self) -> str:
+        path = self.partner_folder(self.terms.lead) / "campaign.toml"
+        path.write_text(self.terms.campaign, encoding="utf-8")
+        return str(json.loads(self.partner(self.terms.lead, "campaign", "sign", str(path), "--json"))["campaign"])
 
     @property
     def url(self) -> str:
@@ -184,21 +199,13 @@ class Consortium:
         raise CommandFailed(f"no url in {self.operator / 'operator.toml'}")
 
     def _partner_toml(self, partner: str, records: int) -> str:
-        settings = self.settings
+        caps = self.terms.caps
         return (
             f'[partner]\nid = "{partner}"\nname = "{partner.title()} Pharma"\n\n[server]\nurl = "{self.url}"\n\n'
-            f"[caps]\nepsilon_alone = {settings.cap_alone}\nepsilon_in_sum = {settings.epsilon_in_sum}\n"
-            f"delta = {settings.delta}\n\n[policy]\nmax_epsilon_alone = {settings.cap_alone}\n"
-            f"max_epsilon_in_sum = {settings.epsilon_in_sum}\nrecords = {records}\n"
-        )
-
-    def _charter_toml(self) -> str:
-        settings = self.settings
-        return (
-            f'consortium = "The demo choir"\nn_min = {settings.n_min}\ncolluders = {settings.colluders}\n'
-            f'lead = "{LEAD}"\nprivacy_unit = "one compound with all its labels"\n\n[[table]]\nname = "{ROW}"\n'
-            f'kind = "distributed"\nnoise_multiplier = {settings.noise_multiplier}\n'
-            f"sampling_rate = {settings.sampling_rate}\ncount = {settings.rounds}\n"
+            f"[caps]\nepsilon_alone = {caps['alone']}\nepsilon_in_sum = {caps['in_sum']}\n"
+            f"delta = {caps['delta']}\n\n[policy]\nmax_epsilon_alone = {caps['alone']}\n"
+            f"max_epsilon_in_sum = {caps['in_sum']}\nrecords = {records}\n"
+            f"allow_unprotected = {str(self.terms.allow_none).lower()}\n"
         )
 
     def _passphrase(self, party: str) -> Path:

@@ -101,6 +101,11 @@ class Deal:
     train_compounds: tuple[int, ...]
     test_compounds: tuple[int, ...]
 
+    @property
+    def parameters(self) -> int:
+        """Of the shared model: a weight for each bit and task."""
+        return FINGERPRINT_BITS * len(self.tasks)
+
     def partner(self, index: int) -> PartnerData:
         with np.load(_partner_file(self.folder, index), allow_pickle=False) as stored:
             return PartnerData(

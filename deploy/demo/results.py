@@ -44,6 +44,7 @@ class RoundCosts:
     bytes_up: float
     bytes_down: float
     worst_probe: float
+    round_seconds_median: float
 
 
 @dataclass(frozen=True)
@@ -93,17 +94,12 @@ def round_costs(consortium: Consortium, parameters: int) -> RoundCosts:
         bulk_down_per_parameter=mean("bulk_down") / parameters,
         bytes_up=mean("bytes_up"),
         bytes_down=mean("bytes_down"),
+        round_seconds_median=float(np.median([line["wall"] for line in lines])),
         worst_probe=max((abs(line["probe_z_total"] or 0.0) for line in lines), default=0.0),
     )
 
 
-def gates(
-    settings: DemoSettings,
-    scores: Mapping[str, Scores],
-    spent: Mapping[str, Spent],
-    states: Mapping[str, list[str]],
-    accused: int,
-) -> list[Gate]:
+def accuracy_gates(scores: Mapping[str, Scores]) -> list[Gate]:
     federated, forest = scores["federated"], scores["alone_forest"]
     margin = federated.mean_everyone - forest.mean_everyone
     own = federated.mean_own - forest.mean_own
@@ -111,12 +107,24 @@ def gates(
         Gate(f"federated beats own forests on everyone's test compounds by {margin:+.3f} (at least +0.040)",
              margin >= BETTER_THAN_FOREST),
         Gate(f"federated against own forests on their own test compounds: {own:+.3f} (at least 0)", own >= 0.0),
-        Gate(f"all six hold the same {settings.rounds} states, hash by hash",
-             len({tuple(s) for s in states.values()}) == 1 and len(states[PARTNERS[0]]) == settings.rounds),
-        Gate("every signature, root and fingerprint verified by every partner; nobody accused", accused == 0),
+    ]  # fmt: skip
+
+
+def protocol_gates(
+    consortium: Consortium, spent: Mapping[str, Spent], states: Mapping[str, list[str]]
+) -> list[Gate]:
+    rounds = consortium.terms.rounds
+    return [
+        Gate(f"all six hold the same {rounds} states, hash by hash", hashes_agree(states, rounds)),
+        Gate("every signature, root and fingerprint verified by every partner; nobody accused",
+             accusations(consortium) == 0),
         Gate("no budget overspent, and both ledgers of every partner agree",
              all(s.in_sum <= s.cap_in_sum and s.alone <= s.cap_alone and s.agrees for s in spent.values())),
     ]  # fmt: skip
+
+
+def hashes_agree(states: Mapping[str, list[str]], rounds: int) -> bool:
+    return len({tuple(held) for held in states.values()}) == 1 and len(states[PARTNERS[0]]) == rounds
 
 
 def accusations(consortium: Consortium) -> int:
@@ -127,3 +135,34 @@ def accusations(consortium: Consortium) -> int:
             told = json.loads(line)
             count += len(told["accused"]) + len(told["alarms"])
     return count
+
+
+def summary(
+    settings: DemoSettings,
+    rounds: int,
+    parameters: int,
+    scores: Mapping[str, Scores],
+    spent: Mapping[str, Spent],
+    states: Mapping[str, list[str]],
+    costs: RoundCosts,
+) -> dict[str, Any]:
+    """out/demo/summary.json: figures by stable names. Epsilons are the largest of the six partners'."""
+    return {
+        "partners": len(PARTNERS),
+        "rounds": rounds,
+        "parameters": parameters,
+        "delta": settings.delta,
+        "epsilon_in_sum": max(each.in_sum for each in spent.values()),
+        "epsilon_alone": max(each.alone for each in spent.values()),
+        "roc_auc": {
+            "own": {name: each.mean_own for name, each in scores.items()},
+            "everyone": {name: each.mean_everyone for name, each in scores.items()},
+        },
+        "upload_bytes_per_parameter": costs.bulk_up_per_parameter,
+        "download_bytes_per_parameter": costs.bulk_down_per_parameter,
+        "upload_bytes_per_round": costs.bytes_up,
+        "download_bytes_per_round": costs.bytes_down,
+        "round_seconds_median": costs.round_seconds_median,
+        "seconds_by_phase": dict(costs.seconds),
+        "model_hashes_agree": hashes_agree(states, rounds),
+    }

@@ -73,6 +73,7 @@ def print_results(
         f" {costs.bytes_down / 1e3:.0f} kB down."
     )
     phases = ", ".join(f"{phase} {seconds:.2f}" for phase, seconds in costs.seconds.items())
+    console.print(f"a round takes {costs.round_seconds_median:.1f} s (median)", end="; ")
     console.print(f"seconds a round and partner: {sum(costs.seconds.values()):.2f} ({phases})")
     console.print(
         f"probes: the noise of all sums is within {costs.worst_probe:.1f} standard deviations of what is owed"

@@ -18,12 +18,13 @@ from client_sdk import Consortium
 from client_sdk.attempt import Outcome
 from client_sdk.rounds import Round
 from deploy.demo.data import open_deal
-from deploy.demo.settings import DemoSettings
+from deploy.demo.settings import DemoSettings, FreeSettings
 from deploy.demo.task import batch_loss, build_model, training_tensors
 
 
-def line(outcome: Outcome, contributing: float) -> Mapping[str, Any]:
-    """contributing: wall seconds of `contribute`, which trains, encrypts, uploads (and joins the first round)."""
+def line(outcome: Outcome, contributing: float, wall: float) -> Mapping[str, Any]:
+    """contributing: wall seconds of `contribute`, which trains, encrypts, uploads (and joins the first round).
+    wall: seconds of the whole round."""
     report = outcome.report
     seconds = dict(report.seconds)
     inside = sum(seconds.get(phase, 0.0) for phase in ("encrypt", "upload"))
@@ -34,6 +35,7 @@ def line(outcome: Outcome, contributing: float) -> Mapping[str, Any]:
         "ended": outcome.ended,
         "state": outcome.state.digest,
         "seconds": seconds,
+        "wall": wall,
         "bytes_up": report.bytes_up,
         "bytes_down": report.bytes_down,
         "bulk_up": report.bulk_up,
@@ -61,20 +63,23 @@ def main(data: Path, partner: int, rounds: int, record: Path) -> None:
     deal = open_deal(data, DemoSettings().deal)
     train_set = training_tensors(deal.partner(partner).train)
     model = build_model(len(deal.tasks))
-    previous: tuple[Round, float] | None = None
+    previous: tuple[Round, float, float] | None = None
     with Consortium.open() as consortium, record.open("a", encoding="utf-8") as written:
 
-        def write() -> None:
+        def write(now: float) -> None:
             if previous is not None and previous[0].outcome is not None:
-                written.write(json.dumps(line(previous[0].outcome, previous[1])) + "\n")
+                _, contributing, began = previous
+                written.write(json.dumps(line(previous[0].outcome, contributing, now - began)) + "\n")
 
-        for rnd in consortium.rounds(model, until=rounds, block=16):
+        # `home_rate` is of steps at home, which the consortium without privacy takes.
+        home_rate = FreeSettings().learning_rate
+        for rnd in consortium.rounds(model, until=rounds, block=16, home_rate=home_rate):
             start = time.monotonic()
             rnd.contribute(train_set, batch_loss)
             # A round's outcome is known when the next begins; the last one's, after the loop.
-            write()
-            previous = (rnd, time.monotonic() - start)
-        write()
+            write(start)
+            previous = (rnd, time.monotonic() - start, start)
+        write(time.monotonic())
         if partner == 0 and previous is not None:
             export(previous[0], record.parent / "exported")
 
