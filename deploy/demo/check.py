@@ -60,8 +60,11 @@ class Report:
             found, words = take()
         except (ChoraleError, sqlite3.DatabaseError, OSError, ValueError, KeyError) as error:
             self.failed += 1
+            where: list[str] = getattr(error, "__notes__", [])
             self._console.print(f"[bold red]FAIL[/] {what}: ", end="")
-            self._console.print(f"{type(error).__name__}: {error}", markup=False, highlight=False)
+            self._console.print(
+                " ".join((f"{type(error).__name__}: {error}", *where)), markup=False, highlight=False
+            )
             raise StepFailed(what) from error
         seconds = time.monotonic() - start
         self._console.print(f"[green]pass[/] {what}: {words} [dim]({seconds:.1f} s)[/]", highlight=False)

@@ -64,7 +64,8 @@ def check_own_chains(
         try:
             verifier = _replayed(files.own_ledger(partner), ChainVerifier(own=True), heads, charter)
         except ChoraleError as error:
-            raise LedgerBroken(1, f"{with_name} to verify", str(error), _REMEDY) from error
+            line = error.line if isinstance(error, LedgerBroken) else 1
+            raise LedgerBroken(line, f"{with_name} to verify", str(error), _REMEDY) from error
         charges[partner] = charges_of(verifier, partner)
         if len(charges[partner]) != verifier.head.count:
             raise LedgerBroken(1, f"{with_name} to be of {partner} alone", "another's charges", _REMEDY)

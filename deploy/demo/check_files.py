@@ -28,6 +28,7 @@ class AttemptFiles:
 
     round: str
     number: int
+    attempt: int
     state: str
     plan: bytes
     cohort: bytes | None
@@ -66,7 +67,7 @@ class ConsortiumFiles:
         """In the order in which they were planned."""
         with self._service() as database:
             rows = database.execute(
-                "SELECT round, number, state, plan, cohort, seal, confirmed_state, close FROM attempts"
+                "SELECT round, number, attempt, state, plan, cohort, seal, confirmed_state, close FROM attempts"
                 " WHERE campaign = ? ORDER BY sequence",
                 (campaign,),
             )

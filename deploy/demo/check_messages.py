@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from deploy.demo.check_files import AttemptFiles, ConsortiumFiles, only, parse_all
 from privacy.errors import (
     BadSignature,
+    ChoraleError,
     DigestMismatch,
     FingerprintMismatch,
     MalformedMessage,
@@ -102,17 +103,26 @@ class AttemptCheck:
         """The confirmed attempts. Raises what is wrong with the first that does not verify."""
         confirmed = []
         for attempt in self._files.attempts(self._campaign.digest):
-            plan = self._plan(attempt)
-            if attempt.state == RoundState.CONFIRMED.value:
-                verified = self._confirmed(attempt, plan)
-                if plan.body.kind == "training":
-                    self._state = verified.state
+            try:
+                verified = self._take(attempt)
+            except ChoraleError as error:
+                error.add_note(f"in round {attempt.number}, attempt {attempt.attempt}")
+                raise
+            if verified is not None:
                 confirmed.append(verified)
-            else:
-                self._ended(attempt, plan.body)
         if not confirmed:
             raise NotFound("a confirmed attempt", "none", "run `make demo` to its end first")
         return confirmed
+
+    def _take(self, attempt: AttemptFiles) -> VerifiedAttempt | None:
+        plan = self._plan(attempt)
+        if attempt.state != RoundState.CONFIRMED.value:
+            self._ended(attempt, plan.body)
+            return None
+        verified = self._confirmed(attempt, plan)
+        if plan.body.kind == "training":
+            self._state = verified.state
+        return verified
 
     def _plan(self, attempt: AttemptFiles) -> Signed[Plan]:
         signed = parse_signed(Plan, attempt.plan)
