@@ -38,7 +38,7 @@ unit: $(VENV)/.installed
 test: lint unit
 
 test-full: lint
-	$(BIN)/pytest -n 2 -rs
+	$(BIN)/pytest -n 2 --dist loadgroup -rs
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks

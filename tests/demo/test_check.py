@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -18,24 +17,7 @@ from rich.console import Console
 from deploy.demo.check import Check, Report
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.full, pytest.mark.system, pytest.mark.timeout(900)]
-
-
-@pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """out/demo after two rounds, run once."""
-    folder = tmp_path_factory.mktemp("demo")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CHORALE_DEMO_ROUNDS": "2"}
-    done = subprocess.run(
-        [sys.executable, "-m", "deploy.demo"],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=880,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return folder / "out" / "demo"
+pytestmark = [pytest.mark.full, pytest.mark.system, pytest.mark.timeout(900), pytest.mark.xdist_group("demo")]
 
 
 def checked(out: Path) -> tuple[int, str]:
