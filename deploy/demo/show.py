@@ -46,7 +46,7 @@ def score_table(scores: Mapping[str, Scores], where: str) -> Table:
 
 
 def spent_table(spent: Mapping[str, Spent], delta: float) -> Table:
-    title = f"epsilon spent, and its cap, at delta {delta:g}"
+    title = f"epsilon, at delta {delta:g}"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for column in ("", "in the sum", "cap", "alone", "cap"):
         table.add_column(column, justify="left" if not column else "right")
