@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo console test test-full lint unit bench vectors docs clean
+.PHONY: install demo console test test-full lint unit bench vectors catalogues docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "1/5 installing (1.5 GB, once)"
@@ -45,6 +45,9 @@ bench: $(VENV)/.installed
 
 vectors: $(VENV)/.installed
 	$(BIN)/python -m tests.vectors
+
+catalogues: $(VENV)/.installed
+	$(BIN)/python -m tests.catalogues
 
 docs: $(VENV)/.installed
 	$(BIN)/python -m aggregator.api.openapi docs/openapi.json

@@ -3,7 +3,8 @@
 Rules:
 1. The language is the one asked for (`?language=`), else the remembered one, else the first that the browser
    prefers and we have, else English. Asking remembers it in a cookie.
-2. Words come from privacy.report.catalogue, figures and charts from privacy.report: report and console agree.
+2. Figures, charts and their words come from privacy.report, so that report and console agree; the console's own
+   words are in DOMAINS, one for each part of it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader
 
 from aggregator.storage.service import Service
-from privacy.report.catalogue import DEFAULT_LANGUAGE, LANGUAGES, catalogue
+from privacy.report.catalogue import DEFAULT_LANGUAGE, LANGUAGES, Domain, catalogue
 from privacy.report.render import environment, stylesheet
 
 LANGUAGE_COOKIE = "chorale-language"
+DOMAINS = (Domain("aggregator.console", "console"), Domain("aggregator.console", "sign_in"))
 LANGUAGE_NAMES = {"en": "English", "ko": "한국어"}
 _REMEMBERED_SECONDS = 365 * 86400
 
@@ -33,7 +35,7 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
         _environment()
         .get_template(template)
         .render(
-            t=catalogue(language),
+            t=catalogue(language, *DOMAINS),
             languages=[(code, LANGUAGE_NAMES[code], _same_page(request, code)) for code in LANGUAGES],
             styles=[f"/console/static/{name}?v={style_digest(name)}" for name in STYLES],
             **values,

@@ -19,19 +19,30 @@ from privacy.report.budget_report import BudgetReport, GuaranteeBudget
 from privacy.report.build import build_report
 from privacy.report.catalogue import LANGUAGES, catalogue
 from privacy.report.render import render_html
+from tests import catalogues
 from tests.privacy.ledger.chains import EVENT, NOTHING, ChainWriter, charter, plan_digest
 
 _PLACES = [Path(privacy.report.__file__).parent, Path(aggregator.console.__file__).parent]
+_SOURCES = list(catalogues.sources())
 
 
 def _placeholders(text: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
 
 
+def _messages(language: str) -> dict[str, str]:
+    every = [catalogues.texts(source) for source in _SOURCES if source.parent.name == language]
+    assert sum(map(len, every)) == len({name for domain in every for name in domain})
+    return {name: text for domain in every for name, text in domain.items()}
+
+
 def test_every_language_has_the_same_messages_and_placeholders() -> None:
-    reference = catalogue(LANGUAGES[0]).messages
+    files = {language: {s.name for s in _SOURCES if s.parent.name == language} for language in LANGUAGES}
+    assert files["en"] == {"report.po", "console.po", "sign_in.po"}
+    reference = _messages(LANGUAGES[0])
     for language in LANGUAGES[1:]:
-        messages = catalogue(language).messages
+        assert files[language] == files["en"]
+        messages = _messages(language)
         assert messages.keys() == reference.keys()
         for name, text in messages.items():
             assert _placeholders(text) == _placeholders(reference[name]), name
@@ -40,11 +51,23 @@ def test_every_language_has_the_same_messages_and_placeholders() -> None:
                 assert text == reference[name] or re.search("[가-힣]", text), name
 
 
+@pytest.mark.parametrize("source", _SOURCES, ids=lambda s: f"{s.parent.name}/{s.stem}")
+def test_what_is_compiled_is_what_the_source_says(source: Path) -> None:
+    """`make catalogues` after a change of a .po."""
+    assert catalogues.texts_compiled(source.with_suffix(".mo").read_bytes()) == catalogues.texts(source)
+
+
+def test_an_unknown_message_raises_and_shows_nothing() -> None:
+    for message in ("report.no_such_message", ""):
+        with pytest.raises(KeyError):
+            catalogue("ko")(message)
+
+
 def test_templates_and_catalogue_name_the_same_messages() -> None:
     text = "".join(
         path.read_text("utf-8") for place in _PLACES for path in (*place.rglob("*.html"), *place.rglob("*.py"))
     )
-    known = set(catalogue("en").messages)
+    known = set(_messages("en"))
     groups = {name.split(".")[0] for name in known}
     named = {name for name in re.findall(r'["\']([a-z_]+\.[a-z_]+)["\']', text) if name.split(".")[0] in groups}
     named = {name for name in named if not name.endswith(("_", ".html", ".css"))}
