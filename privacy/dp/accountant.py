@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.errors import AccountingFailed, UnsafeParameters
@@ -41,6 +41,9 @@ _MIXTURE_INTERVAL = 2e-3
 """A mixture's loss is inverted by root-finding, point by point: a coarser grid keeps it at a second."""
 _POINTS = 1 << 16
 
+_NO_EPSILON = "do not go on with these parameters: no epsilon can be stated for them"
+
+_T = TypeVar("_T")
 _Single = tuple[float, float, int]
 """(noise multiplier, sampling rate, copies of one person's record): one Gaussian."""
 
@@ -68,14 +71,23 @@ def epsilon_for_copies(rows: Rows, delta: float, guarantee: Guarantee, honest: i
     return _epsilon(_gaussians(rows, guarantee, honest, copies), delta)
 
 
-def delta_at(rows: Rows, target_epsilon: float, guarantee: Guarantee, honest: int) -> float:
-    """The smallest delta the rows hold at `target_epsilon` (any real number), rule 4's share not included."""
+def privacy_profile(rows: Rows, guarantee: Guarantee, honest: int) -> Callable[[float], float]:
+    """The smallest delta at any real epsilon, for the worse of adding and removing a record; composed once.
+
+    Rule 4's share is not included. What comes back raises AccountingFailed, as this does.
+    """
     if _unprotected(rows):
-        return 1.0
-    found = _fail_closed(
-        lambda: _composed(_gaussians(rows, guarantee, honest, 1)).get_delta_for_epsilon(target_epsilon)
-    )
-    return min(1.0, found)
+        return lambda _: 1.0
+    gaussians = _gaussians(rows, guarantee, honest, 1)
+    if not gaussians:
+        return lambda at: max(0.0, -math.expm1(at))
+    composed = _guarded(lambda: _composed(gaussians))
+    return lambda at: min(1.0, _fail_closed(lambda: composed.get_delta_for_epsilon(at)))
+
+
+def delta_at(rows: Rows, target_epsilon: float, guarantee: Guarantee, honest: int) -> float:
+    """The smallest delta the rows hold at `target_epsilon`: one point of their privacy profile."""
+    return privacy_profile(rows, guarantee, honest)(target_epsilon)
 
 
 def even_odds(rows: Rows, guarantee: Guarantee, honest: int) -> float:
@@ -207,16 +219,19 @@ def _epsilon(gaussians: tuple[tuple[_Single, int], ...], delta: float) -> float:
     return _fail_closed(lambda: _composed(gaussians).get_epsilon_for_delta(usable))
 
 
-def _fail_closed(compute: Callable[[], float]) -> float:
-    remedy = "do not go on with these parameters: no epsilon can be stated for them"
+def _guarded(compute: Callable[[], _T]) -> _T:
     try:
-        found = float(compute())
+        return compute()
     except Exception as error:  # whatever the library raises, there is no number to rely on
         raise AccountingFailed(
-            "a number from the accountant", f"{type(error).__name__}: {error}", remedy
+            "a number from the accountant", f"{type(error).__name__}: {error}", _NO_EPSILON
         ) from error
+
+
+def _fail_closed(compute: Callable[[], float]) -> float:
+    found = _guarded(lambda: float(compute()))
     if not (math.isfinite(found) and found >= 0):
-        raise AccountingFailed("a finite number of at least 0 from the accountant", str(found), remedy)
+        raise AccountingFailed("a finite number of at least 0 from the accountant", str(found), _NO_EPSILON)
     return found
 
 
