@@ -24,7 +24,7 @@ from privacy.ledger.entry import LedgerEntry
 from privacy.protocol.messages import Charter, Cohort, Seal
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport, ParticipantBudget
-from privacy.report.build import Outcomes, participant_budget
+from privacy.report.build import Outcomes, framed, participant_budget
 from privacy.report.tally import Tally
 
 RECENT_ROUNDS = 12
@@ -113,20 +113,7 @@ def _overview(
     present = plan_of(attempts[0]).event if attempts and attempts[0].charter == tally.charter else None
     shown = [name for name in charter.partners if viewer.whole_consortium or name == viewer.scope]
     budgets = tuple(participant_budget(charter, name, tally.participant(name), outcomes, present) for name in shown)
-    report = BudgetReport(
-        consortium=charter.consortium,
-        epoch=charter.epoch,
-        charter=tally.charter,
-        as_of=now,
-        source="service",
-        ledger=tally.head,
-        roster_size=charter.n_max,
-        n_min=charter.n_min,
-        colluders=charter.colluders,
-        honest=charter.honest,
-        privacy_unit=charter.privacy_unit,
-        participants=budgets,
-    )
+    report = framed(charter, tally, now, "service", budgets)
     return Overview(
         report, {budget.partner: _state(budget, rounds) for budget in budgets}, rounds, outside=not shown
     )

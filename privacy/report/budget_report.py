@@ -1,7 +1,8 @@
 """The report's form: what stands in it, for JSON and HTML alike. build.py makes it; nothing here computes.
 
 An epsilon that no number bounds (an event of kind *none*) is the string "infinite": canonical JSON has no
-infinity. Times are seconds since 1970-01-01 UTC.
+infinity. Times are seconds since 1970-01-01 UTC. All figures are of the ledger up to its `ledger` head, the last
+entry of the period; `opening` is the head at the period's start.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.ledger.entry import EntryKind
 from privacy.protocol.identifiers import Digest, DisplayName, Model, PartnerId
 from privacy.protocol.messages import ChainHead, Count, Positive, UnixSeconds
+from privacy.report.period import Period
 
 INFINITE: Literal["infinite"] = "infinite"
 Epsilon = Annotated[float, Field(ge=0)] | Literal["infinite"]
@@ -35,13 +37,14 @@ class CurvePoint(Model):
 class GuaranteeBudget(Model):
     """One guarantee's figures, "as if the number of rounds had been fixed" (protocol 6.4).
 
-    epsilon: of everything charged. without_result: the part of it that charged attempts without a sum cost, the
+    epsilon: of everything charged; at_start: of what was charged before the period. without_result: the part of it that charged attempts without a sum cost, the
     difference they make. with_reserved: once every open reservation is charged. even_odds: the best chance to
     tell, from even odds, whether one unit of privacy took part.
     """
 
     guarantee: GuaranteeName
     cap: float
+    at_start: Epsilon
     epsilon: Epsilon
     without_result: Epsilon
     with_reserved: Epsilon
@@ -82,6 +85,7 @@ class ParticipantBudget(Model):
     name: DisplayName
     delta: float
     guarantees: tuple[GuaranteeBudget, GuaranteeBudget]
+    charged_before: Count
     charged: Count
     reserved: Count
     charged_without_result: Count
@@ -94,14 +98,21 @@ class ParticipantBudget(Model):
 
 
 class BudgetReport(Model):
-    """Every participant's privacy budget under one charter, at one head of a ledger."""
+    """Privacy budgets under one charter, at one head of a ledger, and what happened in a period before it.
+
+    words: the charter's hash as people compare it. actions: of officers and the operator that concern no one
+    participant; those that do are among its entries. as_of: when the report was made.
+    """
 
     type: Literal["chorale/1 budget-report"] = "chorale/1 budget-report"
     consortium: DisplayName
     epoch: Positive
     charter: Digest
+    words: str
     as_of: UnixSeconds
     source: Source
+    period: Period
+    opening: ChainHead
     ledger: ChainHead
     roster_size: Positive
     n_min: Positive
@@ -109,3 +120,4 @@ class BudgetReport(Model):
     honest: Positive
     privacy_unit: str
     participants: tuple[ParticipantBudget, ...]
+    actions: tuple[ReportedEntry, ...]

@@ -6,6 +6,7 @@ Rules (protocol 6.1, 6.4):
 3. A charged attempt that ended void or closed gave no result: it is spent all the same, and shown as such.
    An attempt whose outcome nobody told is *unknown*, and not counted as without result.
 4. Rounds left are what the table has left, for that is what refuses; the curve goes on over them, dashed.
+5. A period cuts the chain (period.py): figures are of what lies before its end, entries of what lies in it.
 It reads no clock: `as_of` is passed in.
 """
 
@@ -16,10 +17,11 @@ from collections.abc import Iterable, Mapping
 
 from privacy.dp.budget import Caps
 from privacy.dp.events import Guarantee, PrivacyEvent
-from privacy.ledger.chain import RowTotals
+from privacy.ledger.chain import EMPTY, RowTotals
 from privacy.ledger.entry import LedgerEntry
-from privacy.protocol.messages import Charter
+from privacy.protocol.messages import ChainHead, Charter
 from privacy.protocol.round_state import RoundState
+from privacy.protocol.words import words
 from privacy.report import figures
 from privacy.report.budget_report import (
     INFINITE,
@@ -33,6 +35,7 @@ from privacy.report.budget_report import (
     RowUse,
     Source,
 )
+from privacy.report.period import Period, cut
 from privacy.report.tally import ParticipantTally, Tally
 
 Outcomes = Mapping[str, RoundState]
@@ -56,32 +59,32 @@ def build_report(
     outcomes: Outcomes | None = None,
     present_event: PrivacyEvent | None = None,
     participants: Iterable[str] | None = None,
+    period: Period | None = None,
 ) -> BudgetReport:
     """The report of a whole chain, given from its first entry on and verified.
 
     outcomes: by plan digest, as far as the caller knows them. present_event: what the present plan costs; without
-    it each participant's last event stands for it. participants: roster partners to report on; all by default.
+    it each participant's last event stands for it. participants: roster partners to report on; all by default,
+    and only then actions that concern no one of them. period: all until now by default.
     Raises AccountingFailed, LedgerBroken, MalformedMessage (a participant who is not on the roster).
     """
     kept = list(entries)
-    tally = Tally(charter.digest, kept)
+    covered = period or Period(start=None, end=as_of + 1)
+    before, until = cut(kept, covered)
+    tally = Tally(charter.digest, kept[:before])
+    at_start = tally.snapshot()
+    for entry in kept[before:until]:
+        tally.add(entry)
     known = outcomes or {}
-    listed: dict[str, list[ReportedEntry]] = {}
-    for entry in kept:
-        if entry.charter == tally.charter and entry.participant is not None:
+    listed: dict[str | None, list[ReportedEntry]] = {}
+    for entry in kept[before:until]:
+        if entry.charter == tally.charter:
             listed.setdefault(entry.participant, []).append(reported_entry(entry, known))
-    return BudgetReport(
-        consortium=charter.consortium,
-        epoch=charter.epoch,
-        charter=tally.charter,
-        as_of=as_of,
-        source=source,
-        ledger=tally.head,
-        roster_size=charter.n_max,
-        n_min=charter.n_min,
-        colluders=charter.colluders,
-        honest=charter.honest,
-        privacy_unit=charter.privacy_unit,
+    return framed(
+        charter,
+        tally,
+        as_of,
+        source,
         participants=tuple(
             participant_budget(
                 charter,
@@ -91,9 +94,45 @@ def build_report(
                 present_event,
                 listed.get(partner, ()),
                 curve=True,
+                before=at_start.participant(partner),
             )
             for partner in (charter.partners if participants is None else participants)
         ),
+        actions=tuple(listed.get(None, ())) if participants is None else (),
+        period=covered,
+        opening=at_start.head,
+    )
+
+
+def framed(
+    charter: Charter,
+    tally: Tally,
+    as_of: int,
+    source: Source,
+    participants: tuple[ParticipantBudget, ...],
+    *,
+    actions: tuple[ReportedEntry, ...] = (),
+    period: Period | None = None,
+    opening: ChainHead = EMPTY,
+) -> BudgetReport:
+    """A report around figures that were made already."""
+    return BudgetReport(
+        consortium=charter.consortium,
+        epoch=charter.epoch,
+        charter=tally.charter,
+        words=words(tally.charter),
+        as_of=as_of,
+        source=source,
+        period=period or Period(start=None, end=as_of + 1),
+        opening=opening,
+        ledger=tally.head,
+        roster_size=charter.n_max,
+        n_min=charter.n_min,
+        colluders=charter.colluders,
+        honest=charter.honest,
+        privacy_unit=charter.privacy_unit,
+        participants=participants,
+        actions=actions,
     )
 
 
@@ -106,14 +145,19 @@ def participant_budget(
     entries: Iterable[ReportedEntry] = (),
     *,
     curve: bool = False,
+    before: ParticipantTally | None = None,
 ) -> ParticipantBudget:
-    """One participant's figures. curve: also epsilon after each of some charges; costs the most time."""
+    """One participant's figures. curve: also epsilon after each of some charges; costs the most time.
+
+    before: the tally at the start of the period; empty unless given.
+    """
     member = charter.entry(partner)
     fruitless = [charge for charge in tally.charges if outcomes.get(charge.change.plan) in _WITHOUT_RESULT]
     event = present_event or _last_event(tally)
     left = None if event is None else _rounds_left(charter, tally, event)
+    earlier = before or ParticipantTally()
     in_sum, alone = (
-        _guarantee_budget(charter, guarantee, member.caps, tally, outcomes)
+        _guarantee_budget(charter, guarantee, member.caps, tally, earlier, outcomes)
         for guarantee in (Guarantee.IN_SUM, Guarantee.ALONE)
     )
     if curve:
@@ -126,6 +170,7 @@ def participant_budget(
         name=member.name,
         delta=member.caps.delta,
         guarantees=(in_sum, alone),
+        charged_before=len(earlier.charges),
         charged=len(tally.charges),
         reserved=len(tally.reserved),
         charged_without_result=len(fruitless),
@@ -179,7 +224,12 @@ def _rounds_left(charter: Charter, tally: ParticipantTally, event: PrivacyEvent)
 
 
 def _guarantee_budget(
-    charter: Charter, guarantee: Guarantee, caps: Caps, tally: ParticipantTally, outcomes: Outcomes
+    charter: Charter,
+    guarantee: Guarantee,
+    caps: Caps,
+    tally: ParticipantTally,
+    before: ParticipantTally,
+    outcomes: Outcomes,
 ) -> GuaranteeBudget:
     def cost(spent: figures.Counts) -> float:
         return figures.epsilon(spent, caps.delta, guarantee, charter.honest)
@@ -192,6 +242,7 @@ def _guarantee_budget(
     return GuaranteeBudget(
         guarantee="alone" if guarantee is Guarantee.ALONE else "in_sum",
         cap=caps.epsilon_for(guarantee),
+        at_start=_stated(cost(figures.counts(before.events))),
         epsilon=_stated(cost(spent)),
         without_result=_stated(_difference(cost(spent), cost(fruitful))),
         with_reserved=_stated(cost(held)),

@@ -8,7 +8,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from privacy.dp.events import PrivacyEvent
 from privacy.errors import LedgerBroken
@@ -65,6 +65,18 @@ class Tally:
         self.head = ChainHead(count=entry.index, head=entry.digest)
         if entry.charter == self.charter and entry.participant is not None:
             self._take(self._participants.setdefault(entry.participant, ParticipantTally()), entry)
+
+    def snapshot(self) -> Tally:
+        """What it adds up to now, unmoved by what is added later."""
+        kept = Tally(self.charter)
+        kept.head = self.head
+        kept._participants = {
+            partner: replace(
+                tally, charges=list(tally.charges), reserved=dict(tally.reserved), rows=dict(tally.rows)
+            )
+            for partner, tally in self._participants.items()
+        }
+        return kept
 
     def _take(self, tally: ParticipantTally, entry: LedgerEntry) -> None:
         tally.last = entry

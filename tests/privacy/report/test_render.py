@@ -137,6 +137,7 @@ def _budget(epsilon: float, cap: float, without: float = 0.0, held: float | None
     return GuaranteeBudget(
         guarantee="in_sum",
         cap=cap,
+        at_start=0.0,
         epsilon=epsilon,
         without_result=without,
         with_reserved=epsilon if held is None else held,
