@@ -37,9 +37,9 @@ class CurvePoint(Model):
 class GuaranteeBudget(Model):
     """One guarantee's figures, "as if the number of rounds had been fixed" (protocol 6.4).
 
-    epsilon: of everything charged; at_start: of what was charged before the period. without_result: the part of it that charged attempts without a sum cost, the
-    difference they make. with_reserved: once every open reservation is charged. even_odds: the best chance to
-    tell, from even odds, whether one unit of privacy took part.
+    epsilon: of everything charged; at_start: of what was charged before the period. without_result: the part of it
+    that charged attempts without a sum cost, the difference they make. with_reserved: once every open reservation
+    is charged. even_odds: the best chance to tell, from even odds, whether one unit of privacy took part.
     """
 
     guarantee: GuaranteeName
