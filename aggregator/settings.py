@@ -38,6 +38,7 @@ class Settings(BaseSettings):
     message_bytes: Annotated[int, Field(ge=1 << 16, le=MAX_MESSAGE_BYTES)] = MAX_MESSAGE_BYTES
     sum_workers: Annotated[int, Field(ge=1, le=256)] = os.cpu_count() or 1
     session_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 12 * 3600
+    session_idle_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 3600
     officer_link_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
 
     @field_validator("folder")

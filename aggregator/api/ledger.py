@@ -11,8 +11,10 @@ from aggregator.api import models
 from aggregator.api.authentication import Authentic, OperatorBody, TheService
 from aggregator.api.routes import LINES_TYPE, answer, answers, message, read_model, takes
 from aggregator.rounds.records import charter_in_force, require_roster
-from aggregator.storage import ledger, officers
+from aggregator.storage import ledger
+from aggregator.storage.links import create_link
 from aggregator.storage.service import Service
+from aggregator.storage.sessions import CONSORTIUM
 from privacy.dp.budget import HoldingState
 from privacy.protocol.identifiers import SERVER
 from privacy.protocol.messages import Checkpoint, Signed
@@ -88,9 +90,9 @@ def officer_link(service: TheService, body: OperatorBody) -> Response:
     expires = service.now() + service.settings.officer_link_seconds
     with service.database.write() as session:
         charter_digest, charter = charter_in_force(session)
-        if wanted.scope != officers.CONSORTIUM:
+        if wanted.scope != CONSORTIUM:
             require_roster(charter, wanted.scope)
-        token = officers.create_link(session, wanted.officer, wanted.scope, float(expires), service.source)
+        token = create_link(session, wanted.officer, wanted.scope, float(expires), service.source)
         ledger.record_action(
             session, charter_digest, service.now(), None, f"sign-in link for {wanted.officer}, scope {wanted.scope}"
         )

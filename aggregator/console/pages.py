@@ -13,25 +13,20 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import PlainTextResponse, RedirectResponse
 
+from aggregator.console.cookies import SESSION_COOKIE, delete_cookie, read_cookie, set_cookie
 from aggregator.console.round_page import round_page
-from aggregator.console.security import (
-    COOKIE_PATH,
-    SESSION_COOKIE,
-    ConsoleRoute,
-    form,
-    signed_in,
-    the_service,
-)
+from aggregator.console.security import ConsoleRoute, form, signed_in, the_service
 from aggregator.console.standing import Pending, Standings
-from aggregator.console.words import STYLES, is_https, page, style
-from aggregator.storage.officers import OfficerSession, redeem_link, revoke_session
+from aggregator.console.words import STYLES, page, style
+from aggregator.storage.links import redeem_link
 from aggregator.storage.service import Service
+from aggregator.storage.sessions import Viewer, open_session, revoke_session
 from privacy.errors import NotAuthenticated, NotFound
 
 router = APIRouter(prefix="/console", route_class=ConsoleRoute, include_in_schema=False)
 
 TheService = Annotated[Service, Depends(the_service)]
-SignedIn = Annotated[OfficerSession, Depends(signed_in)]
+SignedIn = Annotated[Viewer, Depends(signed_in)]
 Form = Annotated[dict[str, str], Depends(form)]
 
 
@@ -56,27 +51,17 @@ def sign_in_page(request: Request, link: str = "") -> Response:
 
 @router.post("/sign-in")
 def sign_in(request: Request, fields: Form, service: TheService) -> Response:
+    seconds = service.settings.session_seconds
+    now = service.clock.now()
     try:
         with service.database.write() as session:
-            token, _ = redeem_link(
-                session,
-                fields.get("link", ""),
-                service.clock.now(),
-                service.settings.session_seconds,
-                service.source,
-            )
+            who = redeem_link(session, fields.get("link", ""), now)
+            revoke_session(session, read_cookie(request, SESSION_COOKIE), now)
+            token = open_session(session, who, now, seconds, service.source)
     except NotAuthenticated:
         return page(request, "notice.html", status=401, about="sign_in.refused", signed_in=None)
     response = RedirectResponse("/console", status_code=303)
-    response.set_cookie(
-        SESSION_COOKIE,
-        token,
-        max_age=service.settings.session_seconds,
-        path=COOKIE_PATH,
-        secure=is_https(request),
-        httponly=True,
-        samesite="strict",
-    )
+    set_cookie(request, response, SESSION_COOKIE, token, seconds)
     return response
 
 
@@ -84,9 +69,9 @@ def sign_in(request: Request, fields: Form, service: TheService) -> Response:
 def sign_out(request: Request, fields: Form, service: TheService) -> Response:
     del fields  # read for its check of where the form came from
     with service.database.write() as session:
-        revoke_session(session, request.cookies.get(SESSION_COOKIE, ""), service.clock.now())
+        revoke_session(session, read_cookie(request, SESSION_COOKIE), service.clock.now())
     response = page(request, "notice.html", about="sign_in.signed_out", signed_in=None)
-    response.delete_cookie(SESSION_COOKIE, path=COOKIE_PATH)
+    delete_cookie(request, response, SESSION_COOKIE)
     return response
 
 

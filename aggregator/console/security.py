@@ -2,8 +2,8 @@
 
 Rules:
 1. Pages run no script and load nothing from elsewhere; the policy says so without `unsafe-inline`.
-2. The session's token is in a cookie that scripts cannot read and other sites cannot send (SameSite=Strict); a POST
-   that a browser marks as coming from another site is refused as well.
+2. The session's token is in a cookie that scripts cannot read and other sites cannot send (SameSite=Strict). A POST
+   that a browser marks as coming from another site is refused, and so is one without its session's form token.
 3. Pages are not stored by browsers or proxies; no referrer leaves, for a sign-in link is a secret.
 4. Who is not signed in gets the sign-in page with status 401; errors of the project become a page, never JSON.
 """
@@ -17,13 +17,12 @@ from urllib.parse import parse_qs
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from aggregator.console.words import is_https, page
-from aggregator.storage.officers import OfficerSession, find_session
+from aggregator.console.cookies import CSRF_FIELD, SESSION_COOKIE, check_csrf, delete_cookie, is_https, read_cookie
+from aggregator.console.words import page
 from aggregator.storage.service import Service
+from aggregator.storage.sessions import Viewer, find_session, touch_session
 from privacy.errors import ChoraleError, MalformedMessage, NotAllowed, NotAuthenticated, NotFound, TooLarge
 
-SESSION_COOKIE = "chorale-officer"
-COOKIE_PATH = "/console"
 MAX_FORM_BYTES = 4096
 HEADERS = {
     "content-security-policy": (
@@ -66,16 +65,30 @@ def the_service(request: Request) -> Service:
     return service
 
 
-def signed_in(request: Request) -> OfficerSession:
+def signed_in(request: Request) -> Viewer:
     """Whose request this is. Raises NotAuthenticated."""
+    return _viewer(request, setting_up=False)
+
+
+def _viewer(request: Request, *, setting_up: bool) -> Viewer:
     service = the_service(request)
-    token = request.cookies.get(SESSION_COOKIE, "")
+    token = read_cookie(request, SESSION_COOKIE)
+    now = service.clock.now()
     with service.database.read() as session:
-        return find_session(session, token, service.clock.now())
+        viewer, due = find_session(
+            session, token, now, service.settings.session_idle_seconds, setting_up=setting_up
+        )
+    if due:
+        with service.database.write() as session:
+            touch_session(session, token, now)
+    return viewer
 
 
 async def form(request: Request) -> dict[str, str]:
-    """The fields of a small urlencoded form of our own pages. Raises NotAllowed, TooLarge, MalformedMessage."""
+    """The fields of a small urlencoded form that we showed to this session, without its token.
+
+    Raises NotAllowed, TooLarge, MalformedMessage.
+    """
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise NotAllowed("a form of this console", "one sent by another site", "open the console itself")
     body = b""
@@ -89,13 +102,15 @@ async def form(request: Request) -> dict[str, str]:
         fields = parse_qs(body.decode("ascii"), strict_parsing=bool(body), max_num_fields=8)
     except ValueError as error:
         raise MalformedMessage("a urlencoded form", str(error), "use the console's own page") from error
-    return {name: values[0] for name, values in fields.items()}
+    first = {name: values[0] for name, values in fields.items()}
+    check_csrf(request, first.pop(CSRF_FIELD, ""))
+    return first
 
 
 def error_page(request: Request, error: ChoraleError) -> Response:
     if isinstance(error, NotAuthenticated):
         response = page(request, "notice.html", status=401, about="sign_in.needed", signed_in=None)
-        response.delete_cookie(SESSION_COOKIE, path=COOKIE_PATH)
+        delete_cookie(request, response, SESSION_COOKIE)
         return response
     if isinstance(error, NotFound):
         return page(request, "notice.html", status=404, about="error.not_found", signed_in=None, back=True)

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from aggregator.rounds import charter as charters
 from aggregator.rounds.records import plan_of
 from aggregator.storage import ledger
-from aggregator.storage.officers import OfficerSession
 from aggregator.storage.service import Service, stored
+from aggregator.storage.sessions import Viewer
 from aggregator.storage.tables import AttemptRow, CharterRow
 from privacy.ledger.entry import LedgerEntry
 from privacy.protocol.messages import Charter, Cohort, Seal
@@ -76,7 +76,7 @@ class Standings:
         self._lock = threading.Lock()
         self._tally = Tally("")
 
-    def overview(self, viewer: OfficerSession) -> Overview | Pending:
+    def overview(self, viewer: Viewer) -> Overview | Pending:
         """What this officer sees. Raises AccountingFailed."""
         with self._service.database.read() as session:
             in_force = session.scalars(
@@ -107,11 +107,11 @@ class Standings:
 
 
 def _overview(
-    now: int, charter: Charter, tally: Tally, outcomes: Outcomes, attempts: list[AttemptRow], viewer: OfficerSession
+    now: int, charter: Charter, tally: Tally, outcomes: Outcomes, attempts: list[AttemptRow], viewer: Viewer
 ) -> Overview:
     rounds = tuple(_line(attempt) for attempt in attempts)
     present = plan_of(attempts[0]).event if attempts and attempts[0].charter == tally.charter else None
-    shown = [name for name in charter.partners if viewer.whole_consortium or name == viewer.scope]
+    shown = [name for name in charter.partners if viewer.may_see(name)]
     budgets = tuple(participant_budget(charter, name, tally.participant(name), outcomes, present) for name in shown)
     report = framed(charter, tally, now, "service", budgets)
     return Overview(

@@ -18,19 +18,19 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader
 
-from aggregator.storage.service import Service
+from aggregator.console.cookies import FORM_COOKIE, LANGUAGE_COOKIE, csrf_token, read_cookie, set_cookie
 from privacy.report.catalogue import DEFAULT_LANGUAGE, LANGUAGES, Domain, catalogue
 from privacy.report.render import environment, stylesheet
 
-LANGUAGE_COOKIE = "chorale-language"
 DOMAINS = (Domain("aggregator.console", "console"), Domain("aggregator.console", "sign_in"))
 LANGUAGE_NAMES = {"en": "English", "ko": "한국어"}
 _REMEMBERED_SECONDS = 365 * 86400
 
 
 def page(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
-    """A page; `signed_in` must be among the values: an OfficerSession, or None."""
+    """A page; `signed_in` must be among the values: a Viewer, or None. Its forms carry `csrf` (cookies.py)."""
     language = language_of(request)
+    csrf, fresh = csrf_token(request)
     html = (
         _environment()
         .get_template(template)
@@ -38,32 +38,21 @@ def page(request: Request, template: str, *, status: int = 200, **values: Any) -
             t=catalogue(language, *DOMAINS),
             languages=[(code, LANGUAGE_NAMES[code], _same_page(request, code)) for code in LANGUAGES],
             styles=[f"/console/static/{name}?v={style_digest(name)}" for name in STYLES],
+            csrf=csrf,
             **values,
         )
     )
     response = HTMLResponse(html, status_code=status, headers={"content-language": language})
     if request.query_params.get("language") == language:
-        response.set_cookie(
-            LANGUAGE_COOKIE,
-            language,
-            max_age=_REMEMBERED_SECONDS,
-            path="/console",
-            httponly=True,
-            samesite="strict",
-            secure=is_https(request),
-        )
+        set_cookie(request, response, LANGUAGE_COOKIE, language, _REMEMBERED_SECONDS)
+    if fresh is not None:
+        set_cookie(request, response, FORM_COOKIE, fresh)
     return response
-
-
-def is_https(request: Request) -> bool:
-    """Also where a proxy ends TLS, if the service knows its public address."""
-    service: Service = request.app.state.service
-    return request.url.scheme == "https" or service.settings.url.startswith("https://")
 
 
 def language_of(request: Request) -> str:
     preferred = [part.split(";")[0].strip()[:2] for part in request.headers.get("accept-language", "").split(",")]
-    asked = [request.query_params.get("language"), request.cookies.get(LANGUAGE_COOKIE), *preferred]
+    asked = [request.query_params.get("language"), read_cookie(request, LANGUAGE_COOKIE), *preferred]
     return next((code for code in asked if code in LANGUAGES), DEFAULT_LANGUAGE)
 
 

@@ -21,7 +21,7 @@ from aggregator.rounds.opening import settle_opening
 from aggregator.rounds.records import LIFECYCLE
 from aggregator.rounds.retention import sweep
 from aggregator.rounds.seal import make_seal, settle_uploading
-from aggregator.storage import officers
+from aggregator.storage import links, sessions
 from aggregator.storage.notifier import RECHECK_SECONDS
 from aggregator.storage.service import Service
 from aggregator.storage.tables import AttemptRow
@@ -59,11 +59,12 @@ def advance(service: Service) -> list[str]:
 
 
 def purge(service: Service) -> None:
-    """Forget nonces that can no longer be replayed, and officers' old links and sessions."""
+    """Forget nonces that can no longer be replayed, and the console's old links and sessions."""
     now = service.clock.now()
     service.nonces.purge(now)
     with service.database.write() as session:
-        officers.purge(session, now)
+        links.purge(session, now)
+        sessions.purge(session, now)
 
 
 class Lifecycle:

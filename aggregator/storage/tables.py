@@ -239,20 +239,26 @@ class LedgerEntryRow(Table):
     entry: Mapped[bytes]
 
 
-class OfficerLinkRow(Table):
-    __tablename__ = "officer_links"
+class ConsoleLinkRow(Table):
+    __tablename__ = "console_links"
     token_digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
-    officer: Mapped[str] = mapped_column(String(80))
+    name: Mapped[str] = mapped_column(String(80))
+    account: Mapped[str | None] = mapped_column(NAME)
     scope: Mapped[str] = mapped_column(NAME)
     expires: Mapped[float]
     used_at: Mapped[float | None]
 
 
-class OfficerSessionRow(Table):
-    __tablename__ = "officer_sessions"
+class ConsoleSessionRow(Table):
+    __tablename__ = "console_sessions"
+    __table_args__ = (Index("ix_console_sessions_account", "account"),)
     token_digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
-    officer: Mapped[str] = mapped_column(String(80))
+    name: Mapped[str] = mapped_column(String(80))
+    account: Mapped[str | None] = mapped_column(NAME)
+    role: Mapped[str] = mapped_column(String(16))
     scope: Mapped[str] = mapped_column(NAME)
+    setting_up: Mapped[bool]
     created: Mapped[float]
+    seen: Mapped[float]
     expires: Mapped[float]
     revoked_at: Mapped[float | None]

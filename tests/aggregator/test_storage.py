@@ -12,11 +12,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import DatabaseError
 
 from aggregator.settings import Settings
-from aggregator.storage import officers
 from aggregator.storage.blobs import LocalBlobs, write_blob
 from aggregator.storage.database import Database, announce
 from aggregator.storage.folder import SERVER_KEY_FILE, create_server_folder, load_keys
 from aggregator.storage.ledger import head, lines, record_action
+from aggregator.storage.links import create_link, redeem_link
+from aggregator.storage.sessions import find_session, open_session, revoke_session, touch_session
 from aggregator.storage.tables import Table
 from privacy.errors import ConfigurationError, NotAuthenticated, NotFound
 from privacy.ledger.chain import verify_lines
@@ -96,27 +97,33 @@ def test_no_path_is_a_name(tmp_path: Path, name: str) -> None:
         LocalBlobs(tmp_path).writer(name)
 
 
-def test_officers_links_are_used_once_and_sessions_end(database: Database) -> None:
+def test_links_are_used_once_and_sessions_end(database: Database) -> None:
     source = SeededSource("officers")
     with database.write() as session:
-        token = officers.create_link(session, "Ada", "partner-01", 100.0, source)
-        late = officers.create_link(session, "Ada", "partner-01", 10.0, source)
+        link = create_link(session, "Ada", "partner-01", 100.0, source)
+        late = create_link(session, "Ada", "partner-01", 10.0, source)
     with database.write() as session:
-        session_token, signed_in = officers.redeem_link(session, token, 50.0, 60, source)
-    assert (signed_in.officer, signed_in.scope, signed_in.expires) == ("Ada", "partner-01", 110.0)
-    for used in (token, late, "unknown"):
+        token = open_session(session, redeem_link(session, link, 50.0), 50.0, 600, source)
+    for used in (link, late, "unknown"):
         with pytest.raises(NotAuthenticated), database.write() as session:
-            officers.redeem_link(session, used, 50.0, 60, source)
+            redeem_link(session, used, 50.0)
     with database.read() as session:
-        assert officers.find_session(session, session_token, 109.0) == signed_in
-        with pytest.raises(NotAuthenticated):
-            officers.find_session(session, session_token, 110.0)
-        with pytest.raises(NotAuthenticated):
-            officers.find_session(session, token, 50.0)
+        viewer, due = find_session(session, token, 100.0, 60)
+        assert (viewer.name, viewer.account, viewer.role, viewer.scope) == ("Ada", None, "auditor", "partner-01")
+        assert (viewer.expires, due) == (650.0, False)
+        assert find_session(session, token, 111.0, 3600)[1]
+        for now, idle in ((650.0, 3600), (111.0, 60)):
+            with pytest.raises(NotAuthenticated):
+                find_session(session, token, now, idle)
+        for asked, setting_up in ((link, False), (token, True)):
+            with pytest.raises(NotAuthenticated):
+                find_session(session, asked, 50.0, 60, setting_up=setting_up)
     with database.write() as session:
-        officers.revoke_session(session, session_token, 60.0)
+        touch_session(session, token, 105.0)
+        assert find_session(session, token, 160.0, 60)[0] == viewer
+        revoke_session(session, token, 160.0)
     with database.read() as session, pytest.raises(NotAuthenticated):
-        officers.find_session(session, session_token, 61.0)
+        find_session(session, token, 161.0, 60)
 
 
 def test_the_folder_keeps_the_online_key_to_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,54 +8,48 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 
-from aggregator.console.security import SESSION_COOKIE
-from aggregator.storage.officers import CONSORTIUM, create_link
+from aggregator.console.cookies import SESSION_COOKIE
 from privacy.errors import ChoraleError
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import Abort
 from tests.aggregator.conftest import Running
+from tests.aggregator.console.browser import form_token, link_for, send, visit
 from tests.aggregator.driver import RoundDriver
 from tests.consortium import done
 
 
-def _link(running: Running, scope: str = CONSORTIUM, seconds: float = 3600.0) -> str:
-    with running.service.database.write() as session:
-        return create_link(session, "Ms Officer", scope, running.service.now() + seconds, running.service.source)
-
-
-def _sign_in(running: Running, scope: str = CONSORTIUM) -> None:
-    answer = running.http.post("/console/sign-in", data={"link": _link(running, scope)}, follow_redirects=False)
-    assert answer.status_code == 303
-    assert answer.headers["location"] == "/console"
-
-
 def test_a_link_is_shown_without_being_used_and_then_works_once(running: Running) -> None:
-    link = _link(running)
+    link = link_for(running)
     for _ in range(3):  # as a mail scanner would
         page = running.http.get("/console/sign-in", params={"link": link})
         assert page.status_code == 200
         assert link in page.text
-    first = running.http.post("/console/sign-in", data={"link": link}, follow_redirects=False)
+    first = send(running, "/console/sign-in", {"link": link})
     assert first.status_code == 303
     cookie = first.headers["set-cookie"].lower()
     for wanted in ("httponly", "samesite=strict", "path=/console", "max-age="):
         assert wanted in cookie
     assert "secure" not in cookie  # plain HTTP on loopback: a browser would not send it back
     running.http.cookies.clear()
-    again = running.http.post("/console/sign-in", data={"link": link}, follow_redirects=False)
+    again = send(running, "/console/sign-in", {"link": link})
     assert again.status_code == 401
     assert "set-cookie" not in again.headers
 
 
 def test_over_https_the_cookie_is_secure(running: Running) -> None:
-    answer = running.http.post(
-        "https://testserver/console/sign-in", data={"link": _link(running)}, follow_redirects=False
-    )
-    assert "secure" in answer.headers["set-cookie"].lower()
     chosen = running.http.get("https://testserver/console/sign-in?link=x&language=ko")
-    assert "secure" in chosen.headers["set-cookie"].lower()
+    running.http.base_url = "https://testserver"
+    answer = send(running, "/console/sign-in", {"link": link_for(running)})
+    for response in (chosen, answer):
+        for cookie in response.headers.get_list("set-cookie"):
+            assert cookie.startswith("__Host-")
+            assert {"secure", "httponly", "path=/", "samesite=strict"} <= {
+                part.strip().lower() for part in cookie.split(";")
+            }
     assert "strict-transport-security" in answer.headers
+    assert running.http.get("/console").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/console", f"/console/rounds/{'0' * 64}"])
@@ -68,20 +62,20 @@ def test_without_a_session_every_page_is_the_sign_in_page(running: Running, path
 
 
 def test_a_session_ends_by_itself_and_by_signing_out(running: Running) -> None:
-    _sign_in(running)
+    visit(running)
     assert running.http.get("/console").status_code == 200
     running.consortium.clock.seconds += running.settings.session_seconds + 1
     assert running.http.get("/console").status_code == 401
-    _sign_in(running)
+    visit(running)
     token = running.http.cookies[SESSION_COOKIE]
-    assert running.http.post("/console/sign-out").status_code == 200
+    assert send(running, "/console/sign-out", {}, page="/console").status_code == 200
     assert running.http.get("/console", headers={"cookie": f"{SESSION_COOKIE}={token}"}).status_code == 401
 
 
 def test_an_expired_link_and_an_empty_form_are_refused(running: Running) -> None:
-    late = _link(running, seconds=-1.0)
+    late = link_for(running, seconds=-1.0)
     for data in ({"link": late}, {"link": ""}, {}):
-        answer = running.http.post("/console/sign-in", data=data, follow_redirects=False)
+        answer = send(running, "/console/sign-in", data)
         assert answer.status_code == 401, answer.text
         assert "does not work any more" in answer.text
 
@@ -98,13 +92,13 @@ def test_bad_forms_are_refused_with_a_page(running: Running) -> None:
 
 
 def test_before_a_charter_the_console_says_so(running: Running) -> None:
-    _sign_in(running)
+    visit(running)
     assert "No charter is in force yet" in running.http.get("/console").text
 
 
 def test_the_overview_shows_spent_and_left_for_everyone(running: Running, driver: RoundDriver) -> None:
     driver.to_confirmed()
-    _sign_in(running)
+    visit(running)
     text = running.http.get("/console").text
     for entry in driver.charter.roster:
         assert f'id="name-{entry.partner}"' in text
@@ -118,7 +112,7 @@ def test_the_overview_shows_spent_and_left_for_everyone(running: Running, driver
 def test_a_partners_officer_sees_that_partner_alone(running: Running, driver: RoundDriver) -> None:
     driver.join_all()
     own, other = driver.names[0], driver.names[1]
-    _sign_in(running, own)
+    visit(running, own)
     text = running.http.get("/console").text
     assert f'id="name-{own}"' in text
     assert f'id="name-{other}"' not in text
@@ -126,14 +120,14 @@ def test_a_partners_officer_sees_that_partner_alone(running: Running, driver: Ro
 
 def test_an_officer_of_a_partner_outside_the_roster_sees_no_budget(running: Running, driver: RoundDriver) -> None:
     del driver
-    _sign_in(running, "stranger")
+    visit(running, "stranger")
     text = running.http.get("/console").text
     assert "Not on this charter" in text
     assert 'class="gauge"' not in text
 
 
 def test_a_new_charge_shows_at_the_next_look(running: Running, driver: RoundDriver) -> None:
-    _sign_in(running)
+    visit(running)
     count = driver.charter.table[0].count
     # Nothing happened yet, but a plan is posted: all of its rounds are left.
     assert f'<p class="count">{count}</p>' in running.http.get("/console").text
@@ -142,7 +136,7 @@ def test_a_new_charge_shows_at_the_next_look(running: Running, driver: RoundDriv
 
 
 def test_the_round_page_follows_the_round(running: Running, driver: RoundDriver) -> None:
-    _sign_in(running)
+    visit(running)
     path = f"/console/rounds/{driver.plan.digest}"
     assert "Nobody has joined yet" in running.http.get(path).text
     shown = driver.to_confirmed()
@@ -155,7 +149,7 @@ def test_the_round_page_follows_the_round(running: Running, driver: RoundDriver)
 
 
 def test_every_answer_carries_the_policy(running: Running) -> None:
-    _sign_in(running)
+    visit(running)
     for path in ("/console", "/console/sign-in?link=x", "/console/static/base.css", "/console/static/nothing.css"):
         headers = running.http.get(path).headers
         policy = headers["content-security-policy"]
@@ -179,11 +173,13 @@ def test_language_follows_the_browser_is_switched_and_remembered(running: Runnin
 
 
 def test_of_many_who_redeem_a_link_at_once_one_gets_in(running: Running) -> None:
-    link = _link(running)
+    fields = {"link": link_for(running), "csrf": form_token(running)}
+    before = dict(running.http.cookies)
     statuses: list[int] = []
 
     def redeem() -> None:
-        answer = running.http.post("/console/sign-in", data={"link": link}, follow_redirects=False)
+        browser = TestClient(running.http.app, cookies=before)
+        answer = browser.post("/console/sign-in", data=fields, follow_redirects=False)
         statuses.append(answer.status_code)
 
     threads = [threading.Thread(target=redeem) for _ in range(12)]
@@ -228,9 +224,7 @@ def test_names_and_reasons_from_outside_are_escaped(running: Running) -> None:
     driver.join_all()
     abort = Abort(charter=driver.charter.digest, plan=driver.plan.digest, reason=evil)
     done(driver.client(OPERATOR).post(f"{driver.base}/abort", consortium.by_operator(abort)))
-    with running.service.database.write() as session:
-        link = create_link(session, evil, CONSORTIUM, running.service.now() + 60.0, running.service.source)
-    running.http.post("/console/sign-in", data={"link": link})
+    visit(running, name=evil)
     for path in ("/console", f"/console/rounds/{driver.plan.digest}"):
         text = running.http.get(path).text
         assert "<script" not in text
@@ -267,7 +261,7 @@ class _Strict(HTMLParser):
 @pytest.mark.parametrize("language", ["en", "ko"])
 def test_pages_hold_nothing_that_the_policy_blocks(running: Running, driver: RoundDriver, language: str) -> None:
     driver.join_all()
-    _sign_in(running)
+    visit(running)
     for path in ("/console", f"/console/rounds/{driver.plan.digest}", "/console/sign-in?link=x"):
         parser = _Strict()
         mark = "&" if "?" in path else "?"
@@ -282,7 +276,7 @@ def test_errors_of_the_project_become_pages(running: Running, driver: RoundDrive
     from privacy.report import figures
 
     driver.join_all()
-    _sign_in(running)
+    visit(running)
 
     def fails(*asked: object) -> float:
         raise ChoraleError("a finite epsilon", "nan", "do not go on")

@@ -1,0 +1,90 @@
+"""The console's cookies, and the token that ties a form to them.
+
+Rules:
+1. Over HTTPS a cookie is Secure and has the `__Host-` prefix, so that no neighbouring host can plant one.
+2. Every form carries `csrf`: an HMAC under the session's token or, before sign-in, under a cookie of its own. A
+   form made for another session, or by another site, does not have it.
+3. The token in the cookie changes at every sign-in: what was in the browser before is worth nothing after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+
+from fastapi import Request, Response
+
+from aggregator.storage.service import Service
+from aggregator.storage.tokens import new_token
+from privacy.errors import NotAllowed
+
+SESSION_COOKIE = "chorale-officer"
+FORM_COOKIE = "chorale-form"
+LANGUAGE_COOKIE = "chorale-language"
+CSRF_FIELD = "csrf"
+COOKIE_PATH = "/console"
+
+
+def is_https(request: Request) -> bool:
+    """Also where a proxy ends TLS, if the service knows its public address."""
+    service: Service = request.app.state.service
+    return request.url.scheme == "https" or service.settings.url.startswith("https://")
+
+
+def read_cookie(request: Request, name: str) -> str:
+    """Its value; empty where there is none."""
+    return request.cookies.get(_full(request, name), "")
+
+
+def set_cookie(request: Request, response: Response, name: str, value: str, seconds: int | None = None) -> None:
+    """Until the browser ends, unless told for how many seconds."""
+    https = is_https(request)
+    response.set_cookie(
+        _full(request, name),
+        value,
+        max_age=seconds,
+        path="/" if https else COOKIE_PATH,
+        secure=https,
+        httponly=True,
+        samesite="strict",
+    )
+
+
+def delete_cookie(request: Request, response: Response, name: str) -> None:
+    https = is_https(request)
+    response.delete_cookie(
+        _full(request, name), path="/" if https else COOKIE_PATH, secure=https, httponly=True, samesite="strict"
+    )
+
+
+def csrf_token(request: Request) -> tuple[str, str | None]:
+    """(the token for forms of a page, a value for FORM_COOKIE if the page has to set it)."""
+    known = _secret(request)
+    if known:
+        return _token(known), None
+    service: Service = request.app.state.service
+    fresh = new_token(service.source)
+    return _token(fresh), fresh
+
+
+def check_csrf(request: Request, came: str) -> None:
+    """Raises NotAllowed unless this is the token of this browser's session."""
+    known = _secret(request)
+    if not known or not hmac.compare_digest(_token(known).encode(), came.encode()):
+        raise NotAllowed(
+            "a form that this console showed to this session",
+            "one without its token, or with another's",
+            "open the page again, and send its form",
+        )
+
+
+def _secret(request: Request) -> str:
+    return read_cookie(request, SESSION_COOKIE) or read_cookie(request, FORM_COOKIE)
+
+
+def _token(secret: str) -> str:
+    return hmac.new(secret.encode(), b"chorale/1 console form", hashlib.sha256).hexdigest()
+
+
+def _full(request: Request, name: str) -> str:
+    return f"__Host-{name}" if is_https(request) else name
