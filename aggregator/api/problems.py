@@ -62,17 +62,24 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _disk_error(request: Request, error: Exception) -> JSONResponse:
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    full = full or (isinstance(error, OperationalError) and "disk is full" in str(error.orig))
+    full = full or (isinstance(error, OperationalError) and _says(error, "disk is full", "No space left"))
     if full:
         _log.error("disk-full")
         return problem(
             StorageFull("room on the service's disk", "a full disk", "nothing was taken: send it again later")
         )
-    if isinstance(error, OperationalError) and "locked" in str(error.orig):
+    if isinstance(error, OperationalError) and _says(error, "locked"):
         return problem(
             ServiceUnavailable("a database that is free", "one that stayed locked", "send the request again")
         )
+    if isinstance(error, OperationalError) and (error.connection_invalidated or _says(error, "connection")):
+        _log.error("database-away", detail=str(error.orig))
+        return problem(ServiceUnavailable("the database", "no answer from it", "send the request again later"))
     return await _unforeseen(request, error)
+
+
+def _says(error: OperationalError, *texts: str) -> bool:
+    return any(text in str(error.orig) for text in texts)
 
 
 async def _no_connection(request: Request, error: Exception) -> JSONResponse:

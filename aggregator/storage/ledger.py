@@ -2,7 +2,8 @@
 
 Rules:
 1. Entries come from privacy.ledger.chain alone; they, the head and the holdings are written in one transaction.
-2. The head row is locked by whoever appends, so the chain has one order.
+2. The head row is locked by whoever appends, before it reads what it decides by: so the chain has one order, and
+   no two joins see the same room.
 3. Whether a budget has room is privacy.dp.budget's decision, over the holdings under one charter.
 """
 
@@ -27,8 +28,8 @@ _STATES: dict[str, HoldingState] = {state.value: state for state in HoldingState
 
 
 def head(session: Session) -> ChainHead:
-    row = session.get(LedgerHeadRow, _CHAIN)
-    return EMPTY if row is None else ChainHead(count=row.count, head=row.head)
+    row = session.get_one(LedgerHeadRow, _CHAIN)
+    return ChainHead(count=row.count, head=row.head)
 
 
 def head_at(session: Session, count: int) -> str | None:
@@ -54,6 +55,7 @@ def budget(session: Session, charter: Charter, charter_digest: str, participant:
 
 def reserve(session: Session, charter: Charter, plan: Plan, plan_digest: str, participant: str, at: int) -> None:
     """Reserve the plan's event. Raises BudgetExhausted and writes nothing when no row has room."""
+    _locked_head(session)
     before = budget(session, charter, plan.charter, participant)
     after = before.reserve(plan_digest, plan.event)
     if after is before:
@@ -82,6 +84,7 @@ def settle(
     session: Session, charter: Charter, plan: Plan, plan_digest: str, members: frozenset[str], at: int
 ) -> None:
     """Charge each member's reservation of this attempt, and lapse everyone else's."""
+    _locked_head(session)
     reserved = session.scalars(
         select(HoldingRow)
         .where(HoldingRow.round == plan_digest, HoldingRow.state == HoldingState.RESERVED.value)
@@ -135,11 +138,8 @@ def _append_move(session: Session, charter: str, at: int, move: BudgetMove, *, h
 
 
 def _locked_head(session: Session) -> ChainHead:
-    row = session.scalars(select(LedgerHeadRow).where(LedgerHeadRow.chain == _CHAIN).with_for_update()).first()
-    if row is None:
-        session.add(LedgerHeadRow(chain=_CHAIN, count=EMPTY.count, head=EMPTY.head))
-        session.flush()
-        return EMPTY
+    query = select(LedgerHeadRow).where(LedgerHeadRow.chain == _CHAIN).with_for_update()
+    row = session.scalars(query.execution_options(populate_existing=True)).one()
     return ChainHead(count=row.count, head=row.head)
 
 

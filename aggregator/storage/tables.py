@@ -3,7 +3,7 @@
 Rules:
 1. A message's bytes are never rewritten; columns beside them repeat what they say.
 2. `attempts.version` grows with every change that the round document shows.
-3. `ledger_entries` is append-only: the migration's triggers refuse UPDATE and DELETE.
+3. `ledger_entries` is append-only: the migrations' triggers refuse all but the next entry.
 4. Tokens are stored as their SHA-256.
 Times are seconds since 1970 UTC.
 """
