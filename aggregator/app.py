@@ -23,7 +23,7 @@ from aggregator.api import problems
 from aggregator.api.constitution import NAME, VERSION
 from aggregator.api.openapi import ROUTERS
 from aggregator.connections import BoundedHttp, CutOff, Server
-from aggregator.console import pages
+from aggregator.console import account_pages, pages, sign_in
 from aggregator.rounds.enrolment import everyone
 from aggregator.rounds.lifecycle import Lifecycle
 from aggregator.settings import Settings
@@ -87,7 +87,8 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    app.include_router(pages.router)
+    for router in (sign_in.router, account_pages.router, pages.router):
+        app.include_router(router)
     return app
 
 

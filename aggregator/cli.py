@@ -12,24 +12,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from aggregator.operator import screens
+from aggregator.operator import account_commands, screens
 from aggregator.operator.asking import confirm, passphrase_prompt, print_line, show
-from aggregator.operator.budget_plan import budget_plan
 from aggregator.operator.charter_draft import build_charter, costs, read_draft
 from aggregator.operator.conduct_display import ConductDisplay
 from aggregator.operator.conductor import Assignment, Conductor
 from aggregator.operator.folder import KEY_FILE, create_operator_key, read_passphrase, write_settings
+from aggregator.operator.options import HERE, SUBFOLDER, Json, OperatorPath, Yes, operator_session
 from aggregator.operator.overview import overview
 from aggregator.operator.plan_record import PlanRecord
 from aggregator.operator.planning import Phases, PublicScale, table_row, vector_layout
-from aggregator.operator.session import OperatorSession, open_session
 from aggregator.operator.trusted import (
     approved_enrolments,
     enrolment_of,
@@ -46,21 +45,13 @@ from privacy.randomness import SystemRandom
 
 INTERRUPTED = 130
 SERVICE_SUBFOLDER = "service"
-OPERATOR_SUBFOLDER = "operator"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 charter_app = typer.Typer(no_args_is_help=True, help="Charters.")
 round_app = typer.Typer(no_args_is_help=True, help="Round attempts.")
 app.add_typer(charter_app, name="charter")
 app.add_typer(round_app, name="round")
-app.command("budget-plan")(budget_plan)
-
-OperatorPath = Annotated[
-    Path, typer.Option("--operator", envvar="CHORALE_OPERATOR_FOLDER", help="The operator's folder.")
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-HERE = Path(OPERATOR_SUBFOLDER)
+app.add_typer(account_commands.app, name="account")
 
 
 @app.command()
@@ -75,7 +66,7 @@ def init(
     """Make FOLDER/service, which the service runs from, and FOLDER/operator, which holds the operator's key."""
     from aggregator.storage.folder import SERVER_KEY_FILE, create_server_folder
 
-    service, operator = folder / SERVICE_SUBFOLDER, folder / OPERATOR_SUBFOLDER
+    service, operator = folder / SERVICE_SUBFOLDER, folder / SUBFOLDER
     for key_file in (service / SERVER_KEY_FILE, operator / KEY_FILE):
         if key_file.exists():
             raise ConfigurationError(
@@ -113,7 +104,7 @@ def invite(
     as_json: Json = False,
 ) -> None:
     """Make a single-use invitation; its token is shown once."""
-    with _session(operator) as session:
+    with operator_session(operator) as session:
         invitation = session.client.invite(partner, int(days * 86400))
         url = session.folder.settings.url
     if as_json:
@@ -126,7 +117,7 @@ def invite(
 @app.command()
 def approve(partner: str, operator: OperatorPath = HERE, yes: Yes = False, as_json: Json = False) -> None:
     """Approve PARTNER's enrolment, after its words were compared with the partner outside this service."""
-    with _session(operator) as session:
+    with operator_session(operator) as session:
         enrolment = enrolment_of(session.enrolment(partner))
         confirm(screens.enrolment_screen(enrolment), "Does the partner read the same words?", yes)
         session.folder.remember_approval(partner, enrolment.digest)
@@ -138,7 +129,7 @@ def approve(partner: str, operator: OperatorPath = HERE, yes: Yes = False, as_js
 def charter_draft(file: Path, operator: OperatorPath = HERE, yes: Yes = False, as_json: Json = False) -> None:
     """Draft a charter from FILE (TOML) and the approved enrolments; sign and post it for the partners to accept."""
     draft = read_draft(file)
-    with _session(operator) as session:
+    with operator_session(operator) as session:
         latest = session.charter_record()
         if latest is not None:
             signed_charter(latest, session.key.public)
@@ -174,7 +165,7 @@ def conduct(
     """Sign the plans of CAMPAIGN, one round after another; run it again after a crash and it goes on."""
     phases = Phases(join_seconds, upload_seconds, open_seconds)
     public = None if scale is None else PublicScale(scale, lane_width)
-    with _session(operator) as session, session.folder.conducting():
+    with operator_session(operator) as session, session.folder.conducting():
         charter = session.charter_in_force()
         signed = session.campaign_in_force(
             session.campaign(campaign),
@@ -216,7 +207,7 @@ def roundshow(
     as_json: Json = False,
 ) -> None:
     """One round attempt: its phases, who did what, the seal, and who refused by which check."""
-    with _session(operator) as session:
+    with operator_session(operator) as session:
         document = session.client.round(session.round(round_digest))
     if as_json:
         typer.echo(document.model_dump_json(indent=2))
@@ -233,7 +224,7 @@ def round_abort(
     as_json: Json = False,
 ) -> None:
     """End an attempt that nobody has opened. What its cohort was charged stays charged."""
-    with _session(operator) as session:
+    with operator_session(operator) as session:
         document = session.client.round(session.round(round_digest))
         plan = verify(document.plan, {OPERATOR: session.key.public})
         confirm(screens.round_screen(document), "Abort this attempt?", yes)
@@ -245,7 +236,7 @@ def round_abort(
 @app.command()
 def status(operator: OperatorPath = HERE, as_json: Json = False) -> None:
     """Charter, roster, campaigns, rounds by state, and every participant's budget on one screen."""
-    with _session(operator) as session:
+    with operator_session(operator) as session:
         view = overview(session)
     if as_json:
         show(asdict(view), as_json)
@@ -253,20 +244,7 @@ def status(operator: OperatorPath = HERE, as_json: Json = False) -> None:
         screens.screen.print(screens.status_screen(view))
 
 
-@app.command("officer-link")
-def officer_link(
-    officer: str,
-    scope: Annotated[str, typer.Option(help="`consortium`, or the id of one partner.")],
-    operator: OperatorPath = HERE,
-    as_json: Json = False,
-) -> None:
-    """Print a one-time link by which OFFICER signs in to the budget console."""
-    with _session(operator) as session:
-        link = session.client.officer_link(officer, scope)
-    if as_json:
-        show({"officer": officer, "scope": scope, "url": link.url, "expires": link.expires}, as_json)
-    else:
-        typer.echo(link.url)
+app.command("officer-link")(account_commands.officer_link)
 
 
 def main() -> None:
@@ -286,10 +264,6 @@ def _stoppable() -> Iterator[None]:
     except KeyboardInterrupt:
         screens.errors.print("stopped; running it again goes on")
         raise typer.Exit(INTERRUPTED) from None
-
-
-def _session(operator: Path) -> AbstractContextManager[OperatorSession]:
-    return open_session(operator, passphrase_prompt("Passphrase of the operator's key", twice=False))
 
 
 if __name__ == "__main__":

@@ -80,6 +80,13 @@ class ReplayedRequest(NotAuthenticated):
     code = "replayed-request"
 
 
+class TooManyAttempts(ChoraleError):
+    """Tried more often than a secret may be guessed at; later it goes on."""
+
+    code = "too-many-attempts"
+    status = 429
+
+
 class NotAllowed(ChoraleError):
     """Known, but not of the role or the roster that this needs."""
 

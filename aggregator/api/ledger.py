@@ -1,4 +1,4 @@
-"""Routes of the ledger and the budget, and the operator's links for officers (protocol 6.4)."""
+"""Routes of the ledger and the budget (protocol 6.4)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ from fastapi import APIRouter, Query
 from fastapi.responses import Response, StreamingResponse
 
 from aggregator.api import models
-from aggregator.api.authentication import Authentic, OperatorBody, TheService
-from aggregator.api.routes import LINES_TYPE, answer, answers, message, read_model, takes
+from aggregator.api.authentication import Authentic, TheService
+from aggregator.api.routes import LINES_TYPE, answer, answers, message
 from aggregator.rounds.records import charter_in_force, require_roster
 from aggregator.storage import ledger
-from aggregator.storage.links import create_link
 from aggregator.storage.service import Service
-from aggregator.storage.sessions import CONSORTIUM
 from privacy.dp.budget import HoldingState
 from privacy.protocol.identifiers import SERVER
 from privacy.protocol.messages import Checkpoint, Signed
@@ -77,26 +75,6 @@ def budget(service: TheService, caller: Authentic) -> Response:
             ]
             shown.append({"partner": participant, "rows": rows})
     return answer({"participants": shown})
-
-
-@router.post(
-    "/v1/officer-links",
-    status_code=201,
-    responses=answers(models.OfficerLink, 201),
-    openapi_extra=takes(models.OfficerLinkRequest),
-)
-def officer_link(service: TheService, body: OperatorBody) -> Response:
-    wanted = read_model(models.OfficerLinkRequest, body.raw)
-    expires = service.now() + service.settings.officer_link_seconds
-    with service.database.write() as session:
-        charter_digest, charter = charter_in_force(session)
-        if wanted.scope != CONSORTIUM:
-            require_roster(charter, wanted.scope)
-        token = create_link(session, wanted.officer, wanted.scope, float(expires), service.source)
-        ledger.record_action(
-            session, charter_digest, service.now(), None, f"sign-in link for {wanted.officer}, scope {wanted.scope}"
-        )
-    return answer({"url": f"{service.settings.url}/console/sign-in?link={token}", "expires": expires}, 201)
 
 
 def _require_standing(service: Service, identity: str, is_operator: bool) -> None:

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from aggregator.storage.accounts import NAME_PATTERN, State, Way
+from aggregator.storage.sessions import Role
 from privacy.protocol.identifiers import Digest, DisplayName, PartnerId
 from privacy.protocol.messages import (
     Campaign,
@@ -210,14 +212,48 @@ class Budgets(Shape):
     participants: list[ParticipantBudget]
 
 
+AccountScope = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+
+
 class OfficerLinkRequest(Shape):
     officer: Annotated[str, Field(min_length=1, max_length=80)]
-    scope: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+    scope: AccountScope
 
 
 class OfficerLink(Shape):
     url: str
     expires: int
+
+
+class AccountRequest(Shape):
+    """email or subject: the account signs in through the identity provider, and has no password."""
+
+    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    role: Role
+    scope: AccountScope
+    email: Annotated[str, Field(pattern=r"^[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,189}$")] | None = None
+    subject: Annotated[str, Field(pattern=r"^[\x21-\x7e]{1,255}$")] | None = None
+
+
+class AccountShown(Shape):
+    name: str
+    role: Role
+    scope: str
+    state: State
+    way: Way
+    email: str | None
+    subject: str | None
+
+
+class AccountOpened(Shape):
+    """link: by which its holder takes it into use; null for an account of the identity provider."""
+
+    account: AccountShown
+    link: OfficerLink | None
+
+
+class Accounts(Shape):
+    accounts: list[AccountShown]
 
 
 class LeaseRequest(Shape):

@@ -21,6 +21,7 @@ from privacy.errors import NotAllowed
 SESSION_COOKIE = "chorale-officer"
 FORM_COOKIE = "chorale-form"
 LANGUAGE_COOKIE = "chorale-language"
+BROWSER_COOKIE = "chorale-browser"
 CSRF_FIELD = "csrf"
 COOKIE_PATH = "/console"
 
@@ -57,9 +58,12 @@ def delete_cookie(request: Request, response: Response, name: str) -> None:
     )
 
 
-def csrf_token(request: Request) -> tuple[str, str | None]:
-    """(the token for forms of a page, a value for FORM_COOKIE if the page has to set it)."""
-    known = _secret(request)
+def csrf_token(request: Request, *, session_ends: bool = False) -> tuple[str, str | None]:
+    """(the token for forms of a page, a value for FORM_COOKIE if the page has to set it).
+
+    session_ends: the answer takes the session's cookie away.
+    """
+    known = read_cookie(request, FORM_COOKIE) if session_ends else _secret(request)
     if known:
         return _token(known), None
     service: Service = request.app.state.service

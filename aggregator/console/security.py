@@ -11,10 +11,10 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from aggregator.console.cookies import CSRF_FIELD, SESSION_COOKIE, check_csrf, delete_cookie, is_https, read_cookie
@@ -70,6 +70,11 @@ def signed_in(request: Request) -> Viewer:
     return _viewer(request, setting_up=False)
 
 
+def setting_up(request: Request) -> Viewer:
+    """Who opened an account's link and can do nothing but take the account into use. Raises NotAuthenticated."""
+    return _viewer(request, setting_up=True)
+
+
 def _viewer(request: Request, *, setting_up: bool) -> Viewer:
     service = the_service(request)
     token = read_cookie(request, SESSION_COOKIE)
@@ -107,9 +112,22 @@ async def form(request: Request) -> dict[str, str]:
     return first
 
 
+TheService = Annotated[Service, Depends(the_service)]
+SignedIn = Annotated[Viewer, Depends(signed_in)]
+SettingUp = Annotated[Viewer, Depends(setting_up)]
+Form = Annotated[dict[str, str], Depends(form)]
+
+
+def sign_in_form(
+    request: Request, *, status: int = 200, about: str = "welcome", session_ends: bool = False
+) -> Response:
+    """The page that asks for name, password and code; about: what it says first."""
+    return page(request, "sign_in.html", status=status, about=about, signed_in=None, session_ends=session_ends)
+
+
 def error_page(request: Request, error: ChoraleError) -> Response:
     if isinstance(error, NotAuthenticated):
-        response = page(request, "notice.html", status=401, about="sign_in.needed", signed_in=None)
+        response = sign_in_form(request, status=401, about="needed", session_ends=True)
         delete_cookie(request, response, SESSION_COOKIE)
         return response
     if isinstance(error, NotFound):

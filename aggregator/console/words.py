@@ -27,10 +27,12 @@ LANGUAGE_NAMES = {"en": "English", "ko": "한국어"}
 _REMEMBERED_SECONDS = 365 * 86400
 
 
-def page(request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
+def page(
+    request: Request, template: str, *, status: int = 200, session_ends: bool = False, **values: Any
+) -> Response:
     """A page; `signed_in` must be among the values: a Viewer, or None. Its forms carry `csrf` (cookies.py)."""
     language = language_of(request)
-    csrf, fresh = csrf_token(request)
+    csrf, fresh = csrf_token(request, session_ends=session_ends)
     html = (
         _environment()
         .get_template(template)

@@ -160,6 +160,25 @@ class OfficerLink(Answer):
     expires: float
 
 
+class Account(Answer):
+    name: str
+    role: str
+    scope: str
+    state: str
+    way: str
+    email: str | None
+    subject: str | None
+
+
+class AccountOpened(Answer):
+    account: Account
+    link: OfficerLink | None
+
+
+class Accounts(Answer):
+    accounts: tuple[Account, ...]
+
+
 class Lease(Answer):
     held: bool
     until: float

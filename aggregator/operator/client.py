@@ -6,7 +6,9 @@ trusted.py does, for whoever decides by them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -92,6 +94,19 @@ class OperatorClient:
     def officer_link(self, officer: str, scope: str) -> answers.OfficerLink:
         body = canonical({"officer": officer, "scope": scope})
         return self._post(answers.OfficerLink, "/v1/officer-links", body, idempotent=False)
+
+    def create_account(self, wanted: Mapping[str, str | None]) -> answers.AccountOpened:
+        return self._post(answers.AccountOpened, "/v1/accounts", canonical(dict(wanted)), idempotent=False)
+
+    def accounts(self) -> tuple[answers.Account, ...]:
+        return self._get(answers.Accounts, "/v1/accounts").accounts
+
+    def reset_account(self, name: str) -> answers.AccountOpened:
+        path = f"/v1/accounts/{quote(name, safe='')}/reset"
+        return self._post(answers.AccountOpened, path, b"", idempotent=False)
+
+    def disable_account(self, name: str) -> answers.Account:
+        return self._post(answers.Account, f"/v1/accounts/{quote(name, safe='')}/disabling", b"")
 
     def lease(self, campaign: str, holder: str, seconds: int) -> answers.Lease:
         """Take or renew. Raises Conflict while another holds it."""

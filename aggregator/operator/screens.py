@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from aggregator.operator.answers import RoundDocument
+from aggregator.operator.answers import Account, RoundDocument
 from aggregator.operator.charter_draft import Cost
 from aggregator.operator.overview import BudgetView, Overview
 from privacy.errors import ChoraleError
@@ -146,6 +146,14 @@ def status_screen(view: Overview) -> Group:
     if view.budgets:
         parts.append(_budget_table(view.budgets))
     return Group(*parts)
+
+
+def accounts_screen(accounts: Sequence[Account]) -> Table:
+    table = Table("account", "role", "scope", "state", "signs in by", box=None)
+    for account in accounts:
+        way = "password" if account.way == "password" else account.email or account.subject or ""
+        table.add_row(*(Text(cell) for cell in (account.name, account.role, account.scope, account.state, way)))
+    return table
 
 
 def _budget_table(budgets: Sequence[BudgetView]) -> Table:

@@ -21,7 +21,7 @@ from aggregator.rounds.opening import settle_opening
 from aggregator.rounds.records import LIFECYCLE
 from aggregator.rounds.retention import sweep
 from aggregator.rounds.seal import make_seal, settle_uploading
-from aggregator.storage import links, sessions
+from aggregator.storage import accounts, attempts, links, sessions
 from aggregator.storage.notifier import RECHECK_SECONDS
 from aggregator.storage.service import Service
 from aggregator.storage.tables import AttemptRow
@@ -63,8 +63,8 @@ def purge(service: Service) -> None:
     now = service.clock.now()
     service.nonces.purge(now)
     with service.database.write() as session:
-        links.purge(session, now)
-        sessions.purge(session, now)
+        for store in (links, sessions, accounts, attempts):
+            store.purge(session, now)
 
 
 class Lifecycle:

@@ -135,6 +135,19 @@ def revoke_session(session: Session, token: str, now: float) -> None:
     )
 
 
+def revoke_all(session: Session, account: str, now: float, but: str = "") -> None:
+    """Sign an account out everywhere; `but`: the token of the session that stays."""
+    session.execute(
+        update(ConsoleSessionRow)
+        .where(
+            ConsoleSessionRow.account == account,
+            ConsoleSessionRow.revoked_at.is_(None),
+            ConsoleSessionRow.token_digest != token_digest(but),
+        )
+        .values(revoked_at=now)
+    )
+
+
 def purge(session: Session, now: float) -> None:
     """Forget sessions that ended more than a day ago."""
     session.execute(delete(ConsoleSessionRow).where(ConsoleSessionRow.expires < now - 86400))

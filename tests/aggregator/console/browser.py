@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import httpx
+import pyotp
 
 from aggregator.console.cookies import SESSION_COOKIE
-from aggregator.storage.links import create_link
+from aggregator.storage import accounts
+from aggregator.storage.links import create_account_link, create_link
 from aggregator.storage.sessions import CONSORTIUM, Opened, Role, open_session
 from tests.aggregator.conftest import Running
 
+PASSWORD = "a choir of many voices"
 _TOKEN = re.compile(r'name="csrf" value="([0-9a-f]{64})"')
 
 
@@ -48,3 +52,57 @@ def visit(running: Running, scope: str = CONSORTIUM, name: str = "Ms Officer") -
     """Come in by a one-time link, to read."""
     answer = send(running, "/console/sign-in", {"link": link_for(running, scope, name=name)})
     assert (answer.status_code, answer.headers["location"]) == (303, "/console")
+
+
+@dataclass
+class Person:
+    """Whoever holds an account: a password, an authenticator, and the recovery codes that were shown."""
+
+    name: str
+    password: str
+    secret: str = ""
+    recovery: tuple[str, ...] = ()
+
+    def code(self, running: Running, steps: int = 0) -> str:
+        """What the authenticator shows now, or some steps later."""
+        return pyotp.TOTP(self.secret).generate_otp(int(running.consortium.clock.seconds) // 30 + steps)
+
+    def fields(self, running: Running, **changes: str) -> dict[str, str]:
+        return {"name": self.name, "password": self.password, "code": self.code(running)} | changes
+
+
+def account_link(running: Running, name: str = "kim", role: Role = "officer", scope: str = CONSORTIUM) -> str:
+    """An account, and the link by which it is taken into use."""
+    with running.service.database.write() as session:
+        account = accounts.create(session, name, role, scope, running.service.clock.now())
+        return create_account_link(session, account, running.service.now() + 3600.0, running.service.source)
+
+
+def take_into_use(running: Running, link: str, name: str = "kim", password: str = PASSWORD) -> Person:
+    """As a person does: open the link, read the page, choose a password, type the first code."""
+    answer = send(running, "/console/sign-in", {"link": link})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console/set-up")
+    person = Person(name, password, shown_secret(running.http.get("/console/set-up").text))
+    fields = {"password": password, "again": password, "code": person.code(running)}
+    answer = send(running, "/console/set-up", fields, page="/console/set-up")
+    assert answer.status_code == 200, answer.text
+    person.recovery = shown_codes(answer.text)
+    running.consortium.clock.seconds += 30
+    return person
+
+
+def shown_secret(text: str) -> str:
+    return re.findall(r'class="hash break">([A-Z2-7 ]+)<', text)[0].replace(" ", "")
+
+
+def shown_codes(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r'<li class="hash">([a-z2-7 ]+)</li>', text))
+
+
+def sign_in(running: Running, person: Person, **changes: str) -> httpx.Response:
+    return send(running, "/console/sign-in", person.fields(running, **changes), page="/console/sign-in")
+
+
+def without_cookies(running: Running) -> None:
+    """As from another browser."""
+    running.http.cookies.clear()

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from aggregator import cli
 from aggregator.app import create_app
-from aggregator.operator import asking
+from aggregator.operator import asking, options
 from aggregator.operator.folder import PASSPHRASE_VARIABLE, open_operator_folder
 from aggregator.operator.session import open_session
 from aggregator.settings import Settings
@@ -130,7 +130,7 @@ def choir(tmp_path, monkeypatch):
             choir = Choir(tmp_path, http, consortium)
             transport = httpx.MockTransport(choir.answer)
             monkeypatch.setattr(
-                cli, "open_session", partial(open_session, clock=consortium.clock, transport=transport)
+                options.sessions, "open_session", partial(open_session, clock=consortium.clock, transport=transport)
             )
             yield choir
 
@@ -172,6 +172,26 @@ def test_from_an_empty_folder_to_confirmed_rounds(choir):
     assert choir.json("officer-link", "kim", "--scope", "consortium")["url"].startswith(
         "http://127.0.0.1:8470/console"
     )
+
+
+def test_the_first_account_comes_from_the_command_line(choir):
+    choir.constitute()
+    made = choir.json("account", "create", "kim@aster.example", "--role", "officer", "--scope", "partner-01")
+    assert made["url"].startswith("http://127.0.0.1:8470/console/sign-in?link=")
+    by_provider = choir.json(
+        "account", "create", "lee", "--role", "auditor", "--scope", "consortium", "--email", "lee@aster.example"
+    )
+    assert "url" not in by_provider
+    assert [(account["name"], account["state"]) for account in choir.json("account", "list")["accounts"]] == [
+        ("kim@aster.example", "invited"),
+        ("lee", "active"),
+    ]
+    screen = choir.run("account", "list")
+    assert "lee@aster.example" in screen.stdout
+    assert choir.json("account", "reset", "kim@aster.example", "--yes")["url"] != made["url"]
+    assert choir.json("account", "disable", "kim@aster.example", "--yes")["state"] == "disabled"
+    refused = choir.run("account", "create", "lee", "--role", "auditor", "--scope", "consortium")
+    assert isinstance(refused.exception, ChoraleError)
 
 
 def test_rounds_that_nobody_joins_are_given_up_and_then_the_budget_is_whole(choir):

@@ -1,0 +1,123 @@
+"""From what a person typed to a session: name, password and code, all three or nothing.
+
+Rules, in this order:
+1. The attempt is counted (storage/attempts.py), whether there is such a name or not.
+2. The password is compared, at the same cost for every name; outside of any transaction, for it takes a while.
+3. In one transaction: the code is used up, the count taken back, the session of before ended, the new one opened.
+Which of the three was wrong is told to nobody. What is typed is never logged.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy.orm import Session
+
+from aggregator.storage import accounts, attempts, passwords
+from aggregator.storage.accounts import Account
+from aggregator.storage.attempts import Attempt
+from aggregator.storage.service import Service
+from aggregator.storage.sessions import Opened, open_session, revoke_session
+from privacy.errors import NotAuthenticated, TooManyAttempts
+
+_NAME = re.compile(accounts.NAME_PATTERN)
+_log = structlog.get_logger("chorale.console")
+
+
+@dataclass(frozen=True)
+class Typed:
+    """What came in the form."""
+
+    name: str
+    password: str
+    code: str
+
+    def __repr__(self) -> str:
+        return "Typed(<withheld>)"
+
+
+@dataclass(frozen=True)
+class Whence:
+    """browser: the token by which an account knows it; session: that of the session there; either may be empty."""
+
+    address: str
+    browser: str
+    session: str
+
+
+@dataclass(frozen=True)
+class Admitted:
+    """Tokens for cookies."""
+
+    account: Account
+    session: str
+    browser: str
+
+    def __repr__(self) -> str:
+        return f"Admitted({self.account.name}, <tokens withheld>)"
+
+
+def by_password(service: Service, typed: Typed, whence: Whence) -> Admitted:
+    """Raises NotAuthenticated, TooManyAttempts, ServiceUnavailable."""
+    now = service.clock.now()
+    name = typed.name.strip().lower()
+    name = name if _NAME.fullmatch(name) else ""
+    attempt = _counted(service, name or typed.name, whence, now)
+    kept = _compared(service, name, typed.password)
+    renewed = passwords.hash_password(typed.password, service.source) if passwords.outdated(kept) else None
+    with service.database.write() as session:
+        account = accounts.prove(session, name, kept, typed.code, now, service.keys.server)
+        attempts.succeeded(session, attempt, now)
+        if renewed is not None:
+            accounts.set_password(session, name, renewed)
+        return admit(session, service, account, whence, "password")
+
+
+def confirm(service: Service, account: str, password: str, code: str) -> None:
+    """Password and code again, within a session. Raises as `by_password`."""
+    now = service.clock.now()
+    attempt = attempts.from_inside(account)
+    with service.database.write() as session:
+        attempts.begin(session, attempt, now)
+    kept = _compared(service, account, password)
+    with service.database.write() as session:
+        accounts.prove(session, account, kept, code, now, service.keys.server)
+        attempts.succeeded(session, attempt, now)
+
+
+def admit(session: Session, service: Service, account: Account, whence: Whence, way: str) -> Admitted:
+    """Open a session for whoever proved to be this account's holder, in the transaction of the proof."""
+    now = service.clock.now()
+    revoke_session(session, whence.session, now)
+    accounts.forget_browser(session, whence.browser)
+    opened: Opened = account.session
+    token = open_session(session, opened, now, service.settings.session_seconds, service.source)
+    browser = accounts.remember_browser(session, account.name, now, service.source)
+    _log.info("signed-in", account=account.name, way=way)
+    return Admitted(account, token, browser)
+
+
+def _counted(service: Service, name: str, whence: Whence, now: float) -> Attempt:
+    """Rule 1."""
+    try:
+        with service.database.write() as session:
+            if accounts.knows_browser(session, name, whence.browser, now):
+                attempt = attempts.from_known_browser(name, whence.browser)
+            else:
+                attempt = attempts.from_elsewhere(name, whence.address)
+            attempts.begin(session, attempt, now)
+    except TooManyAttempts:
+        _log.warning("sign-in-delayed", address=whence.address)
+        raise
+    return attempt
+
+
+def _compared(service: Service, name: str, password: str) -> str:
+    """Rule 2: the kept hash that it matches."""
+    with service.database.read() as session:
+        kept = accounts.password_of(session, name) if name else None
+    if not passwords.matches(kept, password) or kept is None:
+        raise NotAuthenticated("name, password and code of an account", "others", "try again")
+    return kept
