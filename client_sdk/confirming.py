@@ -1,7 +1,8 @@
 """Confirmations and void votes: what a partner says of a sum, and what the others said (protocol 4.5).
 
 Rules:
-1. A confirmation carries the state's hash, every F_i used, and the service's chain as it was verified and compared.
+1. A confirmation carries the state's hash, every F_i used, what the probes showed, and the service's chain as it
+   was verified and compared.
 2. It is in the journal before it is sent, and a resend is the same bytes.
 3. The state of an attempt is the one that t members of its J confirmed; signatures are verified here.
 """
@@ -14,13 +15,21 @@ from client_sdk.decode import SealedSum, Unsealed
 from client_sdk.partner import Partner
 from privacy.errors import ChoraleError, NotEnoughOpenings, WrongState
 from privacy.protocol.identifiers import SERVER
-from privacy.protocol.messages import Cohort, Confirmation, Plan, UploadFingerprint, VoidVote, parse_signed
+from privacy.protocol.messages import (
+    Cohort,
+    Confirmation,
+    Plan,
+    ProbeFigures,
+    UploadFingerprint,
+    VoidVote,
+    parse_signed,
+)
 from privacy.protocol.round_state import quorum
 
 _REASON_LIMIT = 500
 
 
-def confirm(partner: Partner, unsealed: Unsealed, state_digest: str) -> None:
+def confirm(partner: Partner, unsealed: Unsealed, state_digest: str, probes: ProbeFigures | None) -> None:
     """Rules 1 and 2. Raises LedgerBroken or RolledBack instead, where the ledgers differ."""
     checkpoint = partner.ledger_watch.sync(partner.service)
     body = Confirmation(
@@ -34,6 +43,7 @@ def confirm(partner: Partner, unsealed: Unsealed, state_digest: str) -> None:
             for name, (first, second) in sorted(unsealed.fingerprints.items())
         ),
         checkpoint=checkpoint,
+        probes=probes,
     )
     raw = partner.sign(body).canonical_bytes
     partner.journal.write_once("confirmation", body.plan, {"confirmation": raw})

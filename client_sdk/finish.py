@@ -12,7 +12,6 @@ Rules:
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Final
 
 from client_sdk import states
 from client_sdk.answers import RoundDocument
@@ -24,9 +23,9 @@ from client_sdk.meter import Meter
 from client_sdk.model_state import ModelState, apply_sum
 from client_sdk.opening import Manifests, release, request_for
 from client_sdk.partner import Partner
+from client_sdk.probe_watch import ProbeWatch
 from client_sdk.unsealing import statistics_digest, unseal
 from privacy.dp.mechanism import MechanismPlan
-from privacy.dp.privatise import ProbeStatistic, probe_statistic
 from privacy.errors import CheckRefused, DigestMismatch, NotFound
 from privacy.protocol.cohort_checks import check_cohort
 from privacy.protocol.identifiers import SERVER
@@ -34,9 +33,6 @@ from privacy.protocol.messages import Campaign, Cohort, Plan, Seal, Signed
 from privacy.protocol.opening_checks import OpeningRequest, check_sealed_set
 from privacy.protocol.plan_checks import mechanism
 from privacy.protocol.round_state import RoundState
-
-PROBE_ALARM: Final = -5.0
-"""Standard deviations: honest noise falls below with probability 3e-7 a round; one silent of five is at -4.5."""
 
 
 def mechanism_of(partner: Partner, plan: Plan, campaign: Campaign) -> MechanismPlan | None:
@@ -67,7 +63,7 @@ class Finisher:
         self._meter = meter
         self._contributors: tuple[str, ...] = ()
         self._accused: dict[str, str] = {}
-        self._probe: ProbeStatistic | None = None
+        self._probes = ProbeWatch(partner, plan.body, meter)
 
     def run(self) -> Outcome:
         """Wait for whatever has to be waited for; the outcome, journaled."""
@@ -171,7 +167,7 @@ class Finisher:
         """Apply, keep, confirm; in this order, each durable before the next."""
         noise = mechanism_of(self._partner, self._plan, self._campaign)
         with self._meter.phase("apply"):
-            self._test_probes(unsealed.opened, noise)
+            self._probes.test(unsealed.opened.values, len(self._contributors), noise)
             if self._plan.kind == "training":
                 state = apply_sum(
                     self._base,
@@ -187,30 +183,11 @@ class Finisher:
             else:
                 digest = statistics_digest(unsealed.opened.values, unsealed.opened.key_bytes)
             written: dict[str, bytes | str | float] = {"state": digest}
-            if self._probe is not None:
-                written["probe_ratio"] = self._probe.ratio
+            if self._probes.found is not None:
+                written["probe_ratio"] = self._probes.found.ratio
             self._partner.journal.write_once("applied", self._round, written)
-            self._test_all_probes()
-        confirm(self._partner, unsealed, digest)
-
-    def _test_probes(self, opened: Opened, noise: MechanismPlan | None) -> None:
-        if noise is None or self._plan.layout.probes == 0:
-            return
-        probes = opened.values[self._plan.layout.parameters :]
-        self._probe = probe_statistic(probes, len(self._contributors), noise)
-        if self._probe.deviations < PROBE_ALARM:
-            self._meter.alarm(
-                f"noise is missing in round {self._plan.round}: the probes lie {self._probe.deviations:.1f}"
-                " standard deviations below what the contributors owe"
-            )
-
-    def _test_all_probes(self) -> None:
-        total = None if self._probe is None else self._probe_total()
-        if total is not None and total < PROBE_ALARM:
-            self._meter.alarm(
-                f"noise is missing in the rounds up to {self._plan.round}: their probes together lie {total:.1f}"
-                " standard deviations below what the contributors owe"
-            )
+            self._probes.test_all()
+        confirm(self._partner, unsealed, digest, self._probes.figures())
 
     def _conclude(self, document: RoundDocument, unsealed: Unsealed | None) -> Outcome:
         """Wait until the attempt has ended, and take the state that counts."""
@@ -273,11 +250,11 @@ class Finisher:
         )
 
     def _report(self) -> RoundReport:
-        spent = self._meter.spent()
+        spent, total = self._meter.spent(), self._probes.total()
         return RoundReport(
             contributors=self._contributors,
-            probe_z=None if self._probe is None else self._probe.deviations,
-            probe_z_total=self._probe_total(),
+            probe_z=None if self._probes.found is None else self._probes.found.deviations,
+            probe_z_total=None if total is None else total.deviations,
             accused=MappingProxyType(dict(self._accused)),
             seconds=MappingProxyType(dict(self._meter.seconds)),
             bytes_up=spent.up,
@@ -286,13 +263,3 @@ class Finisher:
             bulk_down=spent.bulk_down,
             alarms=tuple(self._meter.alarms),
         )
-
-    def _probe_total(self) -> float | None:
-        """The probes of all rounds decoded here as one sample: their ratios average."""
-        rows = self._partner.journal.query(
-            "SELECT probe_ratio FROM attempt WHERE campaign = ? AND probe_ratio IS NOT NULL", (self._plan.campaign,)
-        )
-        if not rows:
-            return None
-        mean = sum(row[0] for row in rows) / len(rows)
-        return float((mean - 1) * (self._plan.layout.probes * len(rows) / 2) ** 0.5)

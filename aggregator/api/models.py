@@ -142,6 +142,16 @@ class Rounds(Shape):
     rounds: list[RoundListed]
 
 
+class ProbesShown(Shape):
+    """What one partner found of the noise; deviations are standard deviations, negative where noise is missing."""
+
+    ratio: float
+    total_ratio: float
+    total_probes: int
+    deviations: float
+    total_deviations: float
+
+
 class RoundDocument(Shape):
     round: Digest
     version: int
@@ -156,6 +166,7 @@ class RoundDocument(Shape):
     seal: Signed[Seal] | None
     openings: list[PartnerId]
     confirmations: dict[PartnerId, Digest]
+    probes: dict[PartnerId, ProbesShown]
     refusals: list[Signed[Refusal]]
     voids: list[PartnerId]
     close: Signed[Close] | None

@@ -9,8 +9,23 @@ from sqlalchemy.orm import Session
 from aggregator.rounds.document import round_document
 from aggregator.rounds.records import charter_of, find, plan_of, state_of
 from aggregator.storage.service import Service, stored
+from privacy.dp.mechanism import PROBES
+from privacy.dp.probes import ALARM_DEVIATIONS
 from privacy.protocol.messages import Close, Cohort, Plan, Refusal, Seal, signed_model
 from privacy.protocol.round_state import RoundState, quorum
+
+
+@dataclass(frozen=True)
+class NoiseFound:
+    """What this partner signed of the noise it opened: standard deviations from what is owed (protocol 6.2)."""
+
+    deviations: float
+    total_deviations: float
+    sums: int
+
+    @property
+    def missing(self) -> bool:
+        return min(self.deviations, self.total_deviations) < -ALARM_DEVIATIONS
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,7 @@ class MemberLine:
     confirmed: bool
     refused_at: int | None
     voted_void: bool
+    noise: NoiseFound | None
 
 
 @dataclass(frozen=True)
@@ -76,8 +92,15 @@ def _round_page(session: Session, round_digest: str, now: float) -> RoundPage:
                 confirmed=partner in document["confirmations"],
                 refused_at=refused.get(partner),
                 voted_void=partner in document["voids"],
+                noise=_noise(document["probes"].get(partner)),
             )
             for partner in (cohort or document["joined"])
         ),
         seconds=tuple(document["seconds"].items()),
     )
+
+
+def _noise(shown: dict[str, float] | None) -> NoiseFound | None:
+    if shown is None:
+        return None
+    return NoiseFound(shown["deviations"], shown["total_deviations"], round(shown["total_probes"] / PROBES))

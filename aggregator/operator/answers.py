@@ -108,6 +108,13 @@ class RoundPosted(Answer):
     round: Digest
 
 
+class ProbesShown(Answer):
+    """Standard deviations by which the noise lies off what is owed: in this sum, and in all that were opened."""
+
+    deviations: float
+    total_deviations: float
+
+
 class RoundDocument(Answer):
     """What everyone waits on; `seconds`: time spent in each state so far."""
 
@@ -124,6 +131,7 @@ class RoundDocument(Answer):
     seal: Signed[Seal] | None
     openings: tuple[PartnerId, ...]
     confirmations: dict[PartnerId, Digest]
+    probes: dict[PartnerId, ProbesShown] = Field(default_factory=dict)
     refusals: tuple[Signed[Refusal], ...]
     voids: tuple[PartnerId, ...]
     close: Signed[Close] | None

@@ -6,6 +6,7 @@ Rules:
 2. It is void when t members of J say that no decoding works. A later valid decoding overrides that until a later
    attempt's cohort is published.
 3. A confirmation countersigns our chain: its checkpoint must lie on it.
+4. It says what the probes showed if and only if the plan has probes; whatever it says is kept and shown.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from aggregator.rounds.records import (
     cohort_of,
     find,
     move,
+    plan_of,
     require_member,
     require_roster,
     state_of,
@@ -30,7 +32,7 @@ from aggregator.storage import ledger
 from aggregator.storage.service import Service, stored
 from aggregator.storage.tables import AttemptRow, ConfirmationRow, VoidRow
 from privacy.errors import Conflict, LedgerBroken, MalformedMessage, NotEnoughOpenings, WrongState
-from privacy.protocol.messages import Charter, Confirmation, Seal, Signed, VoidVote
+from privacy.protocol.messages import Charter, Confirmation, Plan, Seal, Signed, VoidVote
 from privacy.protocol.round_state import RoundState, quorum, require
 
 
@@ -156,6 +158,7 @@ def _check_confirmation(
     contributors = stored(Seal, attempt.seal or b"").body.partners
     if not {item.partner for item in body.fingerprints} <= set(contributors):
         raise MalformedMessage("fingerprints of contributors", "one of somebody else", "list those of the seal")
+    _check_probes(plan_of(attempt), body)
     if ledger.head_at(session, body.checkpoint.count) != body.checkpoint.head:
         raise LedgerBroken(
             body.checkpoint.count,
@@ -164,3 +167,15 @@ def _check_confirmation(
             "fetch the ledger and verify it; if it differs from what was seen before, raise the alarm",
         )
     return body
+
+
+def _check_probes(plan: Plan, body: Confirmation) -> None:
+    """Rule 4."""
+    expected = plan.layout.probes if plan.event.kind in ("distributed", "statistics") else 0
+    came = 0 if body.probes is None else body.probes.total_probes
+    if (expected == 0) != (body.probes is None) or came < expected:
+        raise MalformedMessage(
+            f"figures over at least {expected} probes" if expected else "no probe figures: this plan has no probes",
+            f"figures over {came}",
+            "test the probes of the sum as protocol 6.2 says",
+        )

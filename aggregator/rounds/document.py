@@ -17,7 +17,8 @@ from aggregator.rounds.join import joins_of
 from aggregator.rounds.opening import openings_of
 from aggregator.rounds.records import state_of
 from aggregator.storage.service import Service
-from aggregator.storage.tables import AttemptRow, RefusalRow, StageRow, UploadRow
+from aggregator.storage.tables import AttemptRow, ConfirmationRow, RefusalRow, StageRow, UploadRow
+from privacy.dp.probes import ProbeStatistic
 from privacy.protocol.round_state import RoundState
 
 _ORDER = tuple(RoundState)
@@ -47,6 +48,7 @@ def round_document(session: Session, attempt: AttemptRow, now: float) -> dict[st
     digest = attempt.round
     uploads = session.scalars(select(UploadRow).where(UploadRow.round == digest).order_by(UploadRow.partner)).all()
     refusals = session.scalars(select(RefusalRow).where(RefusalRow.round == digest).order_by(RefusalRow.partner))
+    confirmations = confirmations_of(session, digest)
     receipts = [row.partner for row in uploads if row.receipt is not None]
     return {
         "round": digest,
@@ -61,12 +63,26 @@ def round_document(session: Session, attempt: AttemptRow, now: float) -> dict[st
         "uploaded": receipts,
         "seal": json.loads(attempt.seal) if attempt.seal else None,
         "openings": [row.partner for row in openings_of(session, digest)],
-        "confirmations": {row.partner: row.state for row in confirmations_of(session, digest)},
+        "confirmations": {row.partner: row.state for row in confirmations},
+        "probes": {row.partner: shown for row in confirmations if (shown := _probes(attempt, row)) is not None},
         "refusals": [json.loads(row.message) for row in refusals],
         "voids": [row.partner for row in voids_of(session, digest)],
         "close": json.loads(attempt.close) if attempt.close else None,
         "receipts": receipts,
         "seconds": _seconds(session, attempt, now),
+    }
+
+
+def _probes(attempt: AttemptRow, row: ConfirmationRow) -> dict[str, float] | None:
+    """What a confirmation says of the noise, and how many standard deviations that is off (protocol 6.2)."""
+    said = json.loads(row.message)["body"]["probes"]
+    if said is None:
+        return None
+    probes = json.loads(attempt.plan)["body"]["layout"]["probes"]
+    return {
+        **said,
+        "deviations": ProbeStatistic(said["ratio"], probes).deviations,
+        "total_deviations": ProbeStatistic(said["total_ratio"], said["total_probes"]).deviations,
     }
 
 

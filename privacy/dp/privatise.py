@@ -221,23 +221,6 @@ def private_mean(update: PrivatisedUpdate, denominator: float) -> NDArray[np.flo
     return update.private / denominator
 
 
-@dataclass(frozen=True)
-class ProbeStatistic:
-    """ratio: variance of the probes over what |U| honest noises give, near 1. deviations: how many standard
-    deviations it is from 1; noise that someone left out shows as negative."""
-
-    ratio: float
-    deviations: float
-
-
-def probe_statistic(probe_sums: NDArray[np.int64], contributors: int, plan: MechanismPlan) -> ProbeStatistic:
-    """Test opened probes (int64, any number, several rounds of like |U| joined) against |U| (sigma_i^2 + 1/12)."""
-    expected = contributors * (plan.sigma_units**2 + 1 / 12)
-    found = sum(int(value) ** 2 for value in probe_sums) / probe_sums.size
-    ratio = found / expected
-    return ProbeStatistic(ratio, (ratio - 1) * float(np.sqrt(probe_sums.size / 2)))
-
-
 def quantise_update(update: NDArray[np.float64], scale: float, bound: int) -> NDArray[np.int32]:
     """clamp(round(update x scale), +-bound) for *local* and *none* rounds (protocol 6.3): int32, as update.
 

@@ -14,6 +14,8 @@ from privacy.protocol.body import ChainHead, CharteredBody, Count, Positive, Uni
 from privacy.protocol.canonical import digest
 from privacy.protocol.identifiers import BoxPublicKey, Digest, FingerprintWord, Model, PartnerId, Reason
 
+Ratio = Annotated[float, Field(ge=0)]
+
 
 class VectorLayout(Model):
     """The vector that a plan asks for: `parameters` values, then `probes` that are zero and noised alike."""
@@ -174,6 +176,16 @@ class UploadFingerprint(Model):
     fingerprint: tuple[FingerprintWord, FingerprintWord]
 
 
+class ProbeFigures(Model):
+    """Variance of the probes over what the contributors owe: of this sum, and of all that the partner opened in the
+    campaign together, which rest on `total_probes` (protocol 6.2). A function of noise alone.
+    """
+
+    ratio: Ratio
+    total_ratio: Ratio
+    total_probes: Positive
+
+
 class Confirmation(CharteredBody):
     type: Literal["chorale/1 confirmation"] = "chorale/1 confirmation"
     plan: Digest
@@ -183,6 +195,8 @@ class Confirmation(CharteredBody):
     fingerprints: tuple[UploadFingerprint, ...]
     # The server's ledger chain as this partner saw and checked it: a countersignature.
     checkpoint: ChainHead
+    # None where the plan has no noise of its own: kinds local and none.
+    probes: ProbeFigures | None
 
     @model_validator(mode="after")
     def _fingerprints_are_a_set(self) -> Self:

@@ -27,6 +27,7 @@ from privacy.protocol.messages import (
     Manifest,
     Opening,
     Plan,
+    ProbeFigures,
     Seal,
     ShardRoot,
     Signed,
@@ -181,6 +182,7 @@ class RoundDriver:
             "state": state,
             "fingerprints": tuple(UploadFingerprint(partner=one, fingerprint=("1", "2")) for one in contributors),
             "checkpoint": ChainHead(**checkpoint),
+            "probes": ProbeFigures(ratio=1.0, total_ratio=1.0, total_probes=self.plan.layout.probes),
         }
         return self.consortium.by(name, Confirmation(**{**values, **changes}))
 

@@ -17,7 +17,7 @@ from privacy.ledger.chain import verify_lines
 from privacy.protocol.http_contract import FRAME_TYPE, frame
 from privacy.protocol.identifiers import OPERATOR, ZERO_DIGEST
 from privacy.protocol.merkle import root
-from privacy.protocol.messages import ChainHead, ShardRoot
+from privacy.protocol.messages import ChainHead, ProbeFigures, ShardRoot
 from tests.aggregator.conftest import Running
 from tests.aggregator.driver import SHARD_BYTES, RoundDriver
 from tests.consortium import done, refused
@@ -211,6 +211,11 @@ def test_confirmations_that_are_refused(driver: RoundDriver) -> None:
     beyond = driver.confirmation(name, checkpoint=ChainHead(count=999, head="ab" * 32))
     refused(driver.client(name).post(target, beyond), 422, "ledger-broken")
     refused(driver.client(name).post(target, driver.confirmation(name, seal="ab" * 32)), 409, "conflict")
+    few = ProbeFigures(ratio=1.0, total_ratio=1.0, total_probes=driver.plan.layout.probes - 1)
+    for probes in (None, few):
+        refused(
+            driver.client(name).post(target, driver.confirmation(name, probes=probes)), 422, "malformed-message"
+        )
     empty = driver.confirmation(name, checkpoint=ChainHead(count=0, head=ZERO_DIGEST))
     done(driver.client(name).post(target, empty), 201)
     refused(driver.confirm(name, "ef" * 32), 409, "conflict")

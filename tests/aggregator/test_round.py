@@ -52,6 +52,8 @@ def test_the_published_sum_is_the_sum_of_the_uploads(driver: RoundDriver) -> Non
 def test_a_round_ends_confirmed_and_its_ledger_verifies(driver: RoundDriver) -> None:
     shown = driver.to_confirmed()
     assert shown["confirmations"] == dict.fromkeys(driver.names, STATE)
+    honest = {"ratio": 1.0, "total_ratio": 1.0, "total_probes": 1024, "deviations": 0.0, "total_deviations": 0.0}
+    assert shown["probes"] == dict.fromkeys(driver.names, honest)
     assert list(shown["seconds"]) == ["joining", "uploading", "summing", "opening"]
     lines = done(driver.client(driver.names[0]).get("/v1/ledger")).splitlines(keepends=True)
     chain = verify_lines(lines)

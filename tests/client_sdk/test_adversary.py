@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import client_sdk.finish
+import privacy.dp.probes
 from client_sdk.attempt import Outcome
 from client_sdk.journal import Journal
 from client_sdk.model_state import ModelState
@@ -263,7 +263,7 @@ def test_noise_that_is_missing_a_little_each_round_is_noticed(four: Four, monkey
     """No round's probes lie far enough below by themselves; those of all rounds together do."""
     made, campaign, _ = four
     rounds_done(four, 3)
-    monkeypatch.setattr(client_sdk.finish, "PROBE_ALARM", -25.0)
+    monkeypatch.setattr(privacy.dp.probes, "ALARM_DEVIATIONS", 25.0)
 
     def victim() -> Outcome:
         with made.agent(VICTIM) as agent:
@@ -274,3 +274,8 @@ def test_noise_that_is_missing_a_little_each_round_is_noticed(four: Four, monkey
     assert report.probe_z_total is not None
     assert report.probe_z_total < -25.0 < report.probe_z
     assert any("their probes together" in alarm for alarm in report.alarms)
+    shown = made.document(made.last_plan)["probes"]
+    assert set(shown) == set(made.names)
+    assert shown[VICTIM]["deviations"] == report.probe_z
+    assert shown[VICTIM]["total_deviations"] == report.probe_z_total
+    assert len({said["ratio"] for said in shown.values()}) == 1  # all opened one sum

@@ -13,7 +13,8 @@ from scipy import stats
 
 from privacy.dp.discrete_gaussian import FINE_VARIANCE, draw_noise
 from privacy.dp.mechanism import MechanismPlan
-from privacy.dp.privatise import RecordSum, privatise, probe_statistic
+from privacy.dp.privatise import RecordSum, privatise
+from privacy.dp.probes import probe_statistic
 from privacy.dp.sampling import poisson_sample
 from privacy.randomness import Keystream
 

@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from aggregator.console.cookies import SESSION_COOKIE
 from privacy.errors import ChoraleError
 from privacy.protocol.identifiers import OPERATOR
-from privacy.protocol.messages import Abort
+from privacy.protocol.messages import Abort, ProbeFigures
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import form_token, link_for, send, visit
 from tests.aggregator.driver import RoundDriver
@@ -146,6 +146,25 @@ def test_the_round_page_follows_the_round(running: Running, driver: RoundDriver)
     assert text.count('<span class="mark done"') == 5 * driver.charter.n_max
     assert running.http.get(f"/console/rounds/{'0' * 64}").status_code == 404
     assert running.http.get("/console/rounds/..%2f..").status_code == 404
+
+
+def test_the_round_page_shows_what_each_partner_found_of_the_noise(running: Running, driver: RoundDriver) -> None:
+    driver.to_opening()
+    for name in driver.names:
+        done(driver.open(name), 201)
+    short = ProbeFigures(ratio=0.8, total_ratio=0.78, total_probes=4096)
+    for name in driver.names[:-1]:
+        done(driver.confirm(name), 201)
+    confirmation = driver.confirmation(driver.names[-1], probes=short)
+    done(driver.client(driver.names[-1]).post(f"{driver.base}/confirmations", confirmation), 201)
+    visit(running)
+    path = f"/console/rounds/{driver.plan.digest}"
+    for language, missing, sums in (("en", "noise is missing", "all 4 sums"), ("ko", "잡음 부족", "전체 합 4개")):
+        text = running.http.get(path, headers={"accept-language": language}).text
+        assert text.count("+0.0 σ") == 2 * (len(driver.names) - 1)
+        assert text.count(f"<br>{missing}") == 1
+        assert "-4.5 σ" in text
+        assert f"{sums} -10.0 σ" in text
 
 
 def test_every_answer_carries_the_policy(running: Running) -> None:

@@ -351,5 +351,6 @@ class ScriptedService:
                 state=self.state(plan.round),
                 fingerprints=(),
                 checkpoint=ChainHead(count=1, head=ZERO_DIGEST),
+                probes=None,
             )
             yield sign(body, name, self.consortium.server if self.forged else self.consortium.partners[name])

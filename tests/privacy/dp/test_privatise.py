@@ -20,7 +20,6 @@ from privacy.dp.privatise import (
     dequantise_sum,
     private_mean,
     privatise,
-    probe_statistic,
     quantise_update,
     to_mean,
 )
@@ -205,14 +204,6 @@ def test_the_mean_comes_back_in_the_gradients_units() -> None:
     assert mean == pytest.approx(gradient[0], abs=5 * deviation)
     heads = privatise(RecordSum(plan_for(1, private_dimension=3)), Keystream(SEED))
     assert private_mean(heads, 2.0).tolist() == (heads.private / 2.0).tolist()
-
-
-def test_probe_statistic_in_plain_numbers() -> None:
-    plan = plan_for(1, shift=16, lane_offset=204)
-    sums = np.array([3, -3, 3, -3], dtype=np.int64)
-    statistic = probe_statistic(sums, 2, plan)
-    assert statistic.ratio == pytest.approx(9 / (2 * (16 + 1 / 12)))
-    assert statistic.deviations == pytest.approx((statistic.ratio - 1) * math.sqrt(2))
 
 
 def test_quantised_updates_are_clamped_and_come_back() -> None:
