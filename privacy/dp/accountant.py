@@ -139,6 +139,8 @@ def calibrate_noise(
             f"epsilon {target_epsilon}, count {count}",
             "give both",
         )
+    if not 0 < sampling_rate <= 1:
+        raise UnsafeParameters("a sampling rate in (0, 1]", str(sampling_rate), "give the chance of each record")
 
     def fits(tenthousandths: int) -> bool:
         event = PrivacyEvent(
@@ -149,8 +151,8 @@ def calibrate_noise(
     high = 10_000
     while not fits(high):
         high *= 2
-        if high > 1 << 40:
-            raise AccountingFailed("a noise multiplier that reaches the target", "none below 10^8", "raise epsilon")
+        if high > 10_000 * 1_000_000:
+            raise AccountingFailed("a noise multiplier that reaches the target", "none below 10^6", "raise epsilon")
     low = high // 2
     while low > 0 and fits(low):
         low, high = low // 2, low
