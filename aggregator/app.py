@@ -23,7 +23,7 @@ from aggregator.api import problems
 from aggregator.api.constitution import NAME, VERSION
 from aggregator.api.openapi import ROUTERS
 from aggregator.connections import BoundedHttp, CutOff, Server
-from aggregator.console import account_pages, pages, sign_in
+from aggregator.console import account_pages, oidc_pages, pages, sign_in
 from aggregator.rounds.enrolment import everyone
 from aggregator.rounds.lifecycle import Lifecycle
 from aggregator.settings import Settings
@@ -61,6 +61,13 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
         nonces=nonces,
     )
 
+    provider = None
+    if settings.oidc is not None:
+        # Only then: an HTTP client is otherwise nothing that the service needs.
+        from aggregator.console.provider import Provider
+
+        provider = Provider(settings.oidc, settings, clock)
+
     def make_pool() -> Executor:
         return pool or ProcessPoolExecutor(settings.sum_workers, multiprocessing.get_context("spawn"))
 
@@ -78,16 +85,19 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
                 await ticker
             if pool is None:
                 lifecycle.close()
+            if provider is not None:
+                provider.close()
             nonces.close()
             database.close()
 
     app = FastAPI(title=NAME, version=VERSION, lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.service = service
+    app.state.provider = provider
     app.add_middleware(CutOff)
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    for router in (sign_in.router, account_pages.router, pages.router):
+    for router in (sign_in.router, oidc_pages.router, account_pages.router, pages.router):
         app.include_router(router)
     return app
 

@@ -9,10 +9,11 @@ The operator's private key is no setting: the service never reads it.
 from __future__ import annotations
 
 import os
+import stat
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from privacy.errors import ConfigurationError
@@ -23,10 +24,53 @@ SETTINGS_FILE = "chorale-server.toml"
 DEFAULT_SHARD_BYTES = 8 << 20
 
 
+class Oidc(BaseModel):
+    """The identity provider that accounts may sign in through.
+
+    issuer: as its tokens name it. client_secret_file: in the service's folder unless absolute; or the variable
+    CHORALE_OIDC__CLIENT_SECRET. origins: of endpoints that are not the issuer's own. required_amr: of every ID
+    token (how the provider made sure). name: on the sign-in page.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    issuer: Annotated[str, Field(pattern=r"^https?://[^\s?#]+$")]
+    client_id: Annotated[str, Field(min_length=1, max_length=255)]
+    client_secret: SecretStr = SecretStr("")
+    client_secret_file: Path | None = None
+    origins: tuple[str, ...] = ()
+    required_amr: tuple[str, ...] = ()
+    name: Annotated[str, Field(max_length=80)] = ""
+
+    def secret(self, folder: Path) -> str:
+        """Raises ConfigurationError where there is none, or others may read its file."""
+        given = self.client_secret.get_secret_value()
+        if self.client_secret_file is not None:
+            try:
+                file = folder / self.client_secret_file
+                mode = stat.S_IMODE(file.stat().st_mode)
+                given = file.read_text("utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigurationError(
+                    "the client's secret in oidc.client_secret_file", type(error).__name__, "write it there"
+                ) from None
+            if mode & 0o077:
+                raise ConfigurationError(
+                    f"{file} readable by its owner alone", f"mode {mode:04o}", f"chmod 600 {file}"
+                )
+        if not given:
+            raise ConfigurationError(
+                "the client's secret", "none", "set oidc.client_secret_file, or CHORALE_OIDC__CLIENT_SECRET"
+            )
+        return given
+
+
 class Settings(BaseSettings):
     """folder: absolute. Sizes in bytes, durations in seconds."""
 
-    model_config = SettingsConfigDict(env_prefix="CHORALE_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix="CHORALE_", env_nested_delimiter="__", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
 
     folder: Path
     database_url: str = ""
@@ -40,6 +84,8 @@ class Settings(BaseSettings):
     session_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 12 * 3600
     session_idle_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 3600
     officer_link_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
+
+    oidc: Oidc | None = None
 
     @field_validator("folder")
     @classmethod

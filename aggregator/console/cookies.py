@@ -22,6 +22,7 @@ SESSION_COOKIE = "chorale-officer"
 FORM_COOKIE = "chorale-form"
 LANGUAGE_COOKIE = "chorale-language"
 BROWSER_COOKIE = "chorale-browser"
+PROVIDER_COOKIE = "chorale-oidc"
 CSRF_FIELD = "csrf"
 COOKIE_PATH = "/console"
 
@@ -37,8 +38,10 @@ def read_cookie(request: Request, name: str) -> str:
     return request.cookies.get(_full(request, name), "")
 
 
-def set_cookie(request: Request, response: Response, name: str, value: str, seconds: int | None = None) -> None:
-    """Until the browser ends, unless told for how many seconds."""
+def set_cookie(
+    request: Request, response: Response, name: str, value: str, seconds: int | None = None, *, lax: bool = False
+) -> None:
+    """Until the browser ends, unless told for how many seconds. lax: sent along when another site leads here."""
     https = is_https(request)
     response.set_cookie(
         _full(request, name),
@@ -47,15 +50,12 @@ def set_cookie(request: Request, response: Response, name: str, value: str, seco
         path="/" if https else COOKIE_PATH,
         secure=https,
         httponly=True,
-        samesite="strict",
+        samesite="lax" if lax else "strict",
     )
 
 
-def delete_cookie(request: Request, response: Response, name: str) -> None:
-    https = is_https(request)
-    response.delete_cookie(
-        _full(request, name), path="/" if https else COOKIE_PATH, secure=https, httponly=True, samesite="strict"
-    )
+def delete_cookie(request: Request, response: Response, name: str, *, lax: bool = False) -> None:
+    set_cookie(request, response, name, "", 0, lax=lax)
 
 
 def csrf_token(request: Request, *, session_ends: bool = False) -> tuple[str, str | None]:

@@ -122,7 +122,16 @@ def sign_in_form(
     request: Request, *, status: int = 200, about: str = "welcome", session_ends: bool = False
 ) -> Response:
     """The page that asks for name, password and code; about: what it says first."""
-    return page(request, "sign_in.html", status=status, about=about, signed_in=None, session_ends=session_ends)
+    oidc = the_service(request).settings.oidc
+    return page(
+        request,
+        "sign_in.html",
+        status=status,
+        about=about,
+        provider=None if oidc is None else oidc.name or oidc.issuer,
+        signed_in=None,
+        session_ends=session_ends,
+    )
 
 
 def error_page(request: Request, error: ChoraleError) -> Response:

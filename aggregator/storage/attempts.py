@@ -72,6 +72,11 @@ def from_inside(account: str) -> Attempt:
     return Attempt(((_key("inside", account), ONE_PLACE),))
 
 
+def from_provider(address: str) -> Attempt:
+    """What comes back from the identity provider, before anyone is known behind it."""
+    return Attempt(((_key("provider", network(address)), ONE_PLACE),))
+
+
 def network(address: str) -> str:
     """An IPv6 host has a whole /64 to itself; what is no address is itself."""
     try:
