@@ -135,6 +135,14 @@ class Checkpoint(CharteredBody):
     chain: ChainHead
 
 
+class OwnCheckpoint(CharteredBody):
+    """Signed by a partner when it exports its own chain of charges; it says nothing of the service's chain."""
+
+    type: Literal["chorale/1 own-checkpoint"] = "chorale/1 own-checkpoint"
+    partner: PartnerId
+    chain: ChainHead
+
+
 class StateRequest(CharteredBody):
     type: Literal["chorale/1 state-request"] = "chorale/1 state-request"
     campaign: Digest

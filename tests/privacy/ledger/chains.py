@@ -8,14 +8,30 @@ from privacy.dp.budget import Caps
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.ledger.chain import BudgetMove, ChainVerifier, next_action_entry, next_budget_entry
 from privacy.ledger.entry import EntryKind, LedgerEntry
-from privacy.protocol.messages import Charter, RosterEntry, SigningKeys
-from privacy.protocol.signing import SigningKey
+from privacy.ledger.export import own_export, service_export
+from privacy.protocol.identifiers import OPERATOR, SERVER
+from privacy.protocol.messages import (
+    ChainHead,
+    Charter,
+    CharterAcceptance,
+    Checkpoint,
+    Confirmation,
+    OwnCheckpoint,
+    RosterEntry,
+    Signed,
+)
+from privacy.protocol.signing import SigningKey, sign
 
 EVENT = PrivacyEvent(kind="distributed", noise_multiplier=0.9, sampling_rate=0.05, steps=1)
 COUNTS = PrivacyEvent(kind="statistics", noise_multiplier=20.0, sampling_rate=1.0, steps=1)
 NOTHING = PrivacyEvent(kind="none", noise_multiplier=0.0, sampling_rate=1.0, steps=1)
 CHARTER = "c" * 64
 SERVER_KEY = SigningKey(bytes(range(64)))
+OPERATOR_KEY = SigningKey(bytes(range(1, 65)))
+
+
+def partner_key(partner: str) -> SigningKey:
+    return SigningKey(partner.encode().ljust(64, b"."))
 
 
 def plan_digest(number: int) -> str:
@@ -28,9 +44,6 @@ def charter(
     caps: Caps = Caps(epsilon_alone=34.0, epsilon_in_sum=8.0, delta=1e-5),
     n_min: int = 3,
 ) -> Charter:
-    def keys(number: int) -> SigningKeys:
-        return SigningKeys(ed25519=f"{number:064x}", ml_dsa_65=f"{number:03904x}")
-
     return Charter(
         consortium="Test consortium",
         epoch=1,
@@ -39,7 +52,7 @@ def charter(
             RosterEntry(
                 partner=partner,
                 name=partner.title(),
-                signing_keys=keys(place),
+                signing_keys=partner_key(partner).public,
                 result_key=f"{place:02432x}",
                 caps=caps,
             )
@@ -52,7 +65,7 @@ def charter(
         table=table,
         allow_none=any(row.event.kind == "none" for row in table),
         lead=partners[0],
-        operator_keys=keys(1000),
+        operator_keys=OPERATOR_KEY.public,
         server_keys=SERVER_KEY.public,
     )
 
@@ -100,9 +113,9 @@ class ChainWriter:
             self.move("charge", partner, number, event=event)
 
 
-def small_chain() -> ChainWriter:
+def small_chain(under: str = CHARTER) -> ChainWriter:
     """Every kind of entry once, and a second participant."""
-    writer = ChainWriter()
+    writer = ChainWriter(under)
     writer.move("reserve", "aster", 1)
     writer.move("reserve", "birch", 1)
     writer.move("charge", "aster", 1)
@@ -110,3 +123,56 @@ def small_chain() -> ChainWriter:
     writer.action(None, "charter in force")
     writer.move("recovered", "birch", 2)
     return writer
+
+
+# --- exports ------------------------------------------------------------------------------------------------
+
+
+def signed_charter(made: Charter) -> Signed[Charter]:
+    return sign(made, OPERATOR, OPERATOR_KEY)
+
+
+def accepted(made: Charter, partner: str) -> Signed[CharterAcceptance]:
+    return sign(CharterAcceptance(charter=made.digest, partner=partner), partner, partner_key(partner))
+
+
+def confirmation(made: Charter, partner: str, seen: ChainHead) -> Signed[Confirmation]:
+    body = Confirmation(
+        charter=made.digest,
+        plan="1" * 64,
+        seal="2" * 64,
+        partner=partner,
+        state="3" * 64,
+        fingerprints=(),
+        checkpoint=seen,
+    )
+    return sign(body, partner, partner_key(partner))
+
+
+def export_of(
+    writer: ChainWriter,
+    made: Charter,
+    countersigned: dict[str, ChainHead] | None = None,
+    key: SigningKey = SERVER_KEY,
+) -> list[bytes]:
+    """The service's export of this chain under one charter."""
+    checkpoint = sign(Checkpoint(charter=made.digest, chain=writer.verifier.head), SERVER, key)
+    return list(
+        service_export(
+            [(signed_charter(made), [accepted(made, partner) for partner in made.partners])],
+            checkpoint,
+            [confirmation(made, partner, seen) for partner, seen in sorted((countersigned or {}).items())],
+            [entry.canonical_bytes for entry in writer.entries],
+        )
+    )
+
+
+def own_export_of(writer: ChainWriter, made: Charter, partner: str) -> list[bytes]:
+    checkpoint = OwnCheckpoint(charter=made.digest, partner=partner, chain=writer.verifier.head)
+    return list(
+        own_export(
+            [(signed_charter(made), [accepted(made, partner)])],
+            sign(checkpoint, partner, partner_key(partner)),
+            [entry.canonical_bytes for entry in writer.entries],
+        )
+    )

@@ -2,82 +2,198 @@
 
 from __future__ import annotations
 
+import io
+from collections.abc import Callable
+
 import pytest
 
 from privacy.dp.events import TableRow
 from privacy.errors import BadSignature, LedgerBroken, RolledBack
 from privacy.ledger.checkpoint import Landmarks, check_checkpoint, check_not_rolled_back, sign_checkpoint
 from privacy.ledger.entry import NO_ROW
-from privacy.ledger.verification import verify_export, verify_own_export
-from privacy.protocol.messages import ChainHead
-from privacy.protocol.signing import SigningKey
-from tests.privacy.ledger.chains import CHARTER, COUNTS, EVENT, SERVER_KEY, ChainWriter, charter, small_chain
+from privacy.ledger.export import read_file, service_export
+from privacy.ledger.verification import verify_export
+from privacy.protocol.canonical import MAX_MESSAGE_BYTES
+from privacy.protocol.identifiers import SERVER
+from privacy.protocol.messages import ChainHead, Charter, Checkpoint
+from privacy.protocol.signing import SigningKey, Verifier, sign
+from tests.privacy.ledger.chains import (
+    CHARTER,
+    COUNTS,
+    EVENT,
+    SERVER_KEY,
+    ChainWriter,
+    accepted,
+    charter,
+    confirmation,
+    export_of,
+    own_export_of,
+    signed_charter,
+    small_chain,
+)
 
 ROW = TableRow(name="training", event=EVENT, count=2)
+MADE = charter(table=(ROW, TableRow(name="zcounts", event=COUNTS, count=1)))
+PREAMBLE = 6
+"""Lines before the countersignatures: header, charter, three acceptances, checkpoint."""
 
 
-def _split(raw: bytes) -> list[bytes]:
-    """As a file opened in binary is iterated: at line feeds alone."""
-    lines = raw.split(b"\n")
-    return [line + b"\n" for line in lines[:-1]] + ([lines[-1]] if lines[-1] else [])
+def small_export() -> list[bytes]:
+    writer = small_chain(MADE.digest)
+    seen = {"aster": head_at(writer, 3), "cedar": head_at(writer, 5)}
+    return export_of(writer, MADE, seen)
+
+
+def small_own_export() -> list[bytes]:
+    writer = ChainWriter(MADE.digest, own=True)
+    writer.move("charge", "aster", 1)
+    writer.move("recovered", "aster", 2, row="zcounts", event=COUNTS)
+    return own_export_of(writer, MADE, "aster")
+
+
+def head_at(writer: ChainWriter, count: int) -> ChainHead:
+    return ChainHead(count=count, head=writer.entries[count - 1].digest)
+
+
+def broken_at(lines: list[bytes], match: str | None = None, verifier: Verifier | None = None) -> int:
+    with pytest.raises(LedgerBroken, match=match) as refused:
+        verify_export(lines, verifier=verifier)
+    return refused.value.line
 
 
 def test_an_export_verifies_with_and_without_its_last_line_feed() -> None:
-    writer = small_chain()
-    checkpoint = sign_checkpoint(CHARTER, writer.verifier.head, SERVER_KEY)
-    raw = b"".join(writer.lines)
+    writer = small_chain(MADE.digest)
+    raw = b"".join(small_export())
     for form in (raw, raw.removesuffix(b"\n")):
-        assert verify_export(_split(form), checkpoint, SERVER_KEY.public).head == writer.verifier.head
+        found = verify_export(read_file(io.BytesIO(form)), MADE.digest)
+        assert (found.chain, found.head, found.charters) == ("service", writer.verifier.head, (MADE,))
+        assert {partner: head.count for partner, head in found.countersigned.items()} == {"aster": 3, "cedar": 5}
+        assert found.totals == writer.verifier.totals
 
 
-def test_every_changed_byte_is_refused_at_its_line_or_the_one_after() -> None:
-    writer = small_chain()
-    head = writer.verifier.head
-    raw = b"".join(writer.lines)
-    checkpoint = sign_checkpoint(CHARTER, head, SERVER_KEY)
-    for place, old in enumerate(raw):
-        changed_line = raw[:place].count(b"\n") + 1
-        for new in {old ^ 0x01, old ^ 0x80, 0x0A, 0x30} - {old}:
-            mutant = raw[:place] + bytes([new]) + raw[place + 1 :]
-            with pytest.raises(LedgerBroken) as refused:
-                verify_export(_split(mutant), checkpoint, SERVER_KEY.public)
-            assert refused.value.line - changed_line in (0, 1), (place, old, new)
+def test_an_own_export_verifies() -> None:
+    found = verify_export(small_own_export())
+    assert (found.chain, found.partner, found.head.count) == ("own", "aster", 2)
 
 
-def test_a_shorter_and_a_longer_export_than_the_checkpoint_are_refused() -> None:
-    writer = small_chain()
-    checkpoint = sign_checkpoint(CHARTER, writer.verifier.head, SERVER_KEY)
-    with pytest.raises(LedgerBroken) as refused:
-        verify_export(writer.lines[:-1], checkpoint, SERVER_KEY.public)
-    assert refused.value.line == len(writer.lines)
+def test_an_export_of_nothing_verifies() -> None:
+    assert verify_export(export_of(ChainWriter(MADE.digest), MADE)).head.count == 0
+
+
+@pytest.mark.parametrize("step", [37, pytest.param(1, marks=[pytest.mark.full, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("made", [small_export, small_own_export])
+def test_every_changed_byte_is_refused_at_its_line_or_the_one_after(
+    made: Callable[[], list[bytes]], step: int
+) -> None:
+    """In the full run every byte; else every third of header and entries, and of the long signed lines some."""
+    lines = made()
+    verifier = Verifier()  # what did not change is verified once
+    for number, line in enumerate(lines, start=1):
+        for place in range(0, len(line), step if line.startswith(b'{"body":') else min(step, 3)):
+            old = line[place]
+            new = [old ^ 0x01, old ^ 0x80, 0x0A if old != 0x0A else 0x20, 0x30 if old != 0x30 else 0x31][place % 4]
+            changed = line[:place] + bytes([new]) + line[place + 1 :]
+            raw = b"".join([*lines[: number - 1], changed, *lines[number:]])
+            said = broken_at(list(read_file(io.BytesIO(raw))), verifier=verifier)
+            assert said - number in (0, 1), (number, place, old, new)
+
+
+def test_every_line_left_out_doubled_or_swapped_is_refused() -> None:
+    for made in (small_export, small_own_export):
+        lines = made()
+        # A countersignature less is a file that proves less: what it says is still true.
+        kept = {PREAMBLE, PREAMBLE + 1} if made is small_export else set()
+        for place in set(range(len(lines))) - kept:
+            assert broken_at([*lines[:place], *lines[place + 1 :]]) in (place + 1, place + 2)
+        for place in range(len(lines)):
+            assert broken_at([*lines[: place + 1], *lines[place:]]) == place + 2
+        for place in range(len(lines) - 1):
+            swapped = [*lines[:place], lines[place + 1], lines[place], *lines[place + 2 :]]
+            assert broken_at(swapped) in (place + 1, place + 2)
+
+
+def test_a_longer_export_than_the_checkpoint_is_refused() -> None:
+    writer = small_chain(MADE.digest)
+    lines = export_of(writer, MADE)
     writer.action(None, "one more")
-    with pytest.raises(LedgerBroken, match="nobody has signed") as refused:
-        verify_export(writer.lines, checkpoint, SERVER_KEY.public)
-    assert refused.value.line == len(writer.lines)
+    lines.append(writer.entries[-1].canonical_bytes)
+    assert broken_at(lines, "nobody has signed") == len(lines)
 
 
-def test_a_checkpoint_by_another_key_or_charter_is_refused() -> None:
+def test_a_line_without_an_end_is_not_read_to_its_end() -> None:
+    stream = io.BytesIO(small_export()[0] + b"a" * (2 * MAX_MESSAGE_BYTES))
+    with pytest.raises(LedgerBroken, match="longer"):
+        list(read_file(stream))
+    assert stream.tell() < MAX_MESSAGE_BYTES + 100
+
+
+def test_a_checkpoint_by_another_key_is_refused() -> None:
+    assert broken_at(export_of(small_chain(MADE.digest), MADE, key=SigningKey(bytes(64)))) == PREAMBLE
     head = small_chain().verifier.head
-    stranger = SigningKey(bytes(64))
     with pytest.raises(BadSignature):
-        verify_export([], sign_checkpoint(CHARTER, head, stranger), SERVER_KEY.public)
+        check_checkpoint(sign_checkpoint(CHARTER, head, SigningKey(bytes(64))), SERVER_KEY.public)
     with pytest.raises(BadSignature, match="one under"):
         check_checkpoint(sign_checkpoint(CHARTER, head, SERVER_KEY), SERVER_KEY.public, charter="d" * 64)
 
 
+def test_a_file_of_another_consortium_is_told_by_its_charter() -> None:
+    with pytest.raises(LedgerBroken, match="under charter"):
+        verify_export(small_export(), "d" * 64)
+
+
 def test_a_history_rewritten_after_a_countersignature_is_refused_at_that_line() -> None:
-    writer = small_chain()
-    seen = ChainHead(count=3, head=writer.entries[2].digest)
-    rewritten = ChainWriter()
+    """The server signs the new history; the partner's countersignature of the old one is in the file."""
+    writer = small_chain(MADE.digest)
+    rewritten = ChainWriter(MADE.digest)
     rewritten.move("reserve", "aster", 1)
     rewritten.move("reserve", "birch", 1)
     rewritten.move("lapse", "aster", 1)
     rewritten.action(None, "nothing was charged")
-    checkpoint = sign_checkpoint(CHARTER, rewritten.verifier.head, SERVER_KEY)
-    verify_export(rewritten.lines, checkpoint, SERVER_KEY.public)
-    with pytest.raises(LedgerBroken, match="rewritten") as refused:
-        verify_export(rewritten.lines, checkpoint, SERVER_KEY.public, countersigned=[seen])
-    assert refused.value.line == 3
+    verify_export(export_of(rewritten, MADE))
+    lines = export_of(rewritten, MADE, {"birch": head_at(writer, 3)})
+    assert broken_at(lines, "rewritten") == PREAMBLE + 1 + 3
+
+
+def test_a_shorter_history_than_was_countersigned_is_refused() -> None:
+    longer = small_chain(MADE.digest)
+    shorter = ChainWriter(MADE.digest)
+    shorter.move("reserve", "aster", 1)
+    assert broken_at(export_of(shorter, MADE, {"birch": head_at(longer, 3)})) == PREAMBLE + 1
+
+
+def test_two_epochs_verify_and_an_epoch_left_out_does_not() -> None:
+    second = MADE.model_copy(update={"epoch": 2, "previous": MADE.digest})
+    third = MADE.model_copy(update={"epoch": 3, "previous": second.digest})
+    writer = small_chain(MADE.digest)
+    writer.charter = second.digest
+    writer.attempt(9, ("aster",))
+
+    def lines(charters: tuple[Charter, ...]) -> list[bytes]:
+        return list(
+            service_export(
+                [(signed_charter(one), [accepted(one, name) for name in one.partners]) for one in charters],
+                sign(Checkpoint(charter=charters[-1].digest, chain=writer.verifier.head), SERVER, SERVER_KEY),
+                [
+                    confirmation(MADE, "aster", head_at(writer, 2)),
+                    confirmation(second, "aster", head_at(writer, 7)),
+                ],
+                [entry.canonical_bytes for entry in writer.entries],
+            )
+        )
+
+    found = verify_export(lines((MADE, second)))
+    assert [one.epoch for one in found.charters] == [1, 2]
+    assert found.countersigned["aster"].count == 7
+    assert broken_at(lines((second,))) == 2
+    assert broken_at(lines((MADE, third))) == 6
+
+
+def test_an_own_export_signed_by_another_partner_is_refused() -> None:
+    lines = small_own_export()
+    other = own_export_of(ChainWriter(MADE.digest, own=True), MADE, "birch")
+    assert broken_at([*lines[:3], other[3], *lines[4:]]) == 4
+    assert broken_at([*other[:3], lines[3], *lines[4:]]) == 4
+    assert broken_at(lines[:2], "acceptance") == 3
 
 
 def test_two_heads_of_one_count_prove_a_rewritten_history() -> None:
@@ -95,35 +211,28 @@ def test_a_shorter_chain_than_was_seen_is_rolled_back() -> None:
         check_not_rolled_back(seen, ChainHead(count=2, head="b" * 64), "the service's chain")
 
 
-def _under_charter(writer: ChainWriter, table: tuple[TableRow, ...] = (ROW,)) -> None:
-    signed = charter(table=table)
-    checkpoint = sign_checkpoint(signed.digest, writer.verifier.head, SERVER_KEY)
-    verify_export(writer.lines, checkpoint, SERVER_KEY.public, charters={signed.digest: signed})
-
-
 def test_a_chain_within_its_charter_verifies_up_to_the_last_of_its_count() -> None:
-    writer = ChainWriter(charter=charter(table=(ROW,)).digest)
+    writer = ChainWriter(MADE.digest)
     writer.attempt(1, ("aster", "birch"))
     writer.attempt(2, ("aster", "birch"))
     writer.move("recovered", "aster", 3)
     writer.move("recovered", "aster", 4, row=NO_ROW)
-    _under_charter(writer)
+    verify_export(export_of(writer, MADE))
 
 
 def test_what_the_charter_does_not_cover_is_refused() -> None:
-    digest = charter(table=(ROW,)).digest
-    overspent = ChainWriter(charter=digest)
+    overspent = ChainWriter(MADE.digest)
     for number in (1, 2, 3):
         overspent.move("reserve", "aster", number)
-    stranger = ChainWriter(charter=digest)
+    stranger = ChainWriter(MADE.digest)
     stranger.move("reserve", "zinnia", 1)
-    other_row = ChainWriter(charter=digest)
+    other_row = ChainWriter(MADE.digest)
     other_row.move("reserve", "aster", 1, row="counts")
-    weaker = ChainWriter(charter=digest)
+    weaker = ChainWriter(MADE.digest)
     weaker.move("reserve", "aster", 1, event=EVENT.model_copy(update={"noise_multiplier": 0.5}))
-    unknown = ChainWriter(charter="d" * 64)
+    unknown = ChainWriter("d" * 64)
     unknown.action(None, "hello")
-    no_row = ChainWriter(charter=digest)
+    no_row = ChainWriter(MADE.digest)
     no_row.move("reserve", "aster", 1, row=NO_ROW)
     for writer, why in (
         (overspent, "overspent"),
@@ -133,17 +242,11 @@ def test_what_the_charter_does_not_cover_is_refused() -> None:
         (unknown, "every charter"),
         (no_row, "row of the charter"),
     ):
-        with pytest.raises(LedgerBroken, match=why) as refused:
-            _under_charter(writer)
-        assert refused.value.line == len(writer.lines)
+        assert broken_at(export_of(writer, MADE), why) == PREAMBLE + len(writer.entries)
 
 
-def test_an_own_export_is_held_against_the_head_of_a_signed_join() -> None:
-    signed = charter(table=(ROW, TableRow(name="zcounts", event=COUNTS, count=1)))
-    writer = ChainWriter(charter=signed.digest, own=True)
-    writer.move("charge", "aster", 1)
-    writer.move("charge", "aster", 2, row="zcounts", event=COUNTS)
-    head = writer.verifier.head
-    assert verify_own_export(writer.lines, head, charters={signed.digest: signed}).head == head
-    with pytest.raises(LedgerBroken):
-        verify_own_export(writer.lines, ChainHead(count=2, head="a" * 64))
+def test_an_own_chain_that_charged_beyond_its_row_is_refused() -> None:
+    writer = ChainWriter(MADE.digest, own=True)
+    for number in (1, 2, 3):
+        writer.move("charge", "aster", number)
+    assert broken_at(own_export_of(writer, MADE, "aster"), "overspent") == 4 + 3

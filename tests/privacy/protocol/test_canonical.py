@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,6 +24,30 @@ values = st.recursive(
 @given(values)
 def test_parsing_the_canonical_form_gives_the_value_back(value: object) -> None:
     assert canonical(parse(canonical(value))) == canonical(value)
+
+
+@given(values | st.floats(allow_nan=False, allow_infinity=False) | st.tuples(st.text(), st.floats(0, 1e-5)))
+def test_it_is_what_the_library_for_rfc_8785_writes(value: object) -> None:
+    assert canonical(value) == rfc8785.dumps(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "value", ["\ud800", {"\ud800": 1}, {1: 2}, {None: 1}, 2**53, -(2**53), float("nan"), float("inf"), b"x", {1, 2}]
+)
+def test_what_the_library_refuses_is_refused(value: object) -> None:
+    for form in (value, [value], {"inside": value}):
+        with pytest.raises(MalformedMessage):
+            canonical(form)
+
+
+class Loud(str):
+    def __str__(self) -> str:
+        return "loud"
+
+
+def test_a_subclass_is_written_as_what_it_holds() -> None:
+    for value in (Loud("quiet"), {Loud("quiet"): Loud("quiet")}, {"é": 1, "z": 2, "\U0001f600": 3, "\uffff": 4}):
+        assert canonical(value) == rfc8785.dumps(value)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,80 @@
+"""A ledger as a file that carries all it takes to verify it: JSON Lines, each line its own canonical form.
+
+In this order (docs/ledger.md):
+1. the header, which says whose chain it is: `service`, the consortium's; `own`, one partner's;
+2. each charter, the oldest first, and the acceptances of it, by partner: of the whole roster for the service's
+   chain, of the exporting partner for its own;
+3. the checkpoint: the service's over its chain; for an own chain the partner's (`chorale/1 own-checkpoint`);
+4. for the service's chain, the countersignatures: by charter, then by partner, each one's newest confirmation;
+5. the entries, up to the one that the checkpoint names.
+What signs stands before what is signed, so that a reader holds no entry for longer than its turn.
+It writes and splits lines; verification.py says whether they are true. It opens no file: streams are passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO, Final, Literal
+
+from privacy.errors import LedgerBroken
+from privacy.protocol.canonical import MAX_MESSAGE_BYTES
+from privacy.protocol.messages import Charter, CharterAcceptance, Checkpoint, Confirmation, OwnCheckpoint, Signed
+
+Chain = Literal["service", "own"]
+HEADERS: Final[dict[bytes, Chain]] = {
+    b'{"chain":"service","type":"chorale/1 ledger-export"}': "service",
+    b'{"chain":"own","type":"chorale/1 ledger-export"}': "own",
+}
+
+
+def service_export(
+    charters: Iterable[tuple[Signed[Charter], Iterable[Signed[CharterAcceptance]]]],
+    checkpoint: Signed[Checkpoint],
+    countersignatures: Iterable[Signed[Confirmation]],
+    entries: Iterable[bytes],
+) -> Iterator[bytes]:
+    """The lines of the service's chain, each with its line feed. Orders as in the rules above are the caller's."""
+    yield from _export("service", charters, checkpoint, countersignatures, entries)
+
+
+def own_export(
+    charters: Iterable[tuple[Signed[Charter], Iterable[Signed[CharterAcceptance]]]],
+    checkpoint: Signed[OwnCheckpoint],
+    entries: Iterable[bytes],
+) -> Iterator[bytes]:
+    """The lines of a partner's own chain, each with its line feed."""
+    yield from _export("own", charters, checkpoint, (), entries)
+
+
+def _export(
+    chain: Chain,
+    charters: Iterable[tuple[Signed[Charter], Iterable[Signed[CharterAcceptance]]]],
+    checkpoint: Signed[Any],
+    countersignatures: Iterable[Signed[Confirmation]],
+    entries: Iterable[bytes],
+) -> Iterator[bytes]:
+    yield next(header for header, of in HEADERS.items() if of == chain) + b"\n"
+    for charter, acceptances in charters:
+        yield charter.canonical_bytes + b"\n"
+        for acceptance in acceptances:
+            yield acceptance.canonical_bytes + b"\n"
+    yield checkpoint.canonical_bytes + b"\n"
+    for countersignature in countersignatures:
+        yield countersignature.canonical_bytes + b"\n"
+    for entry in entries:
+        yield entry + b"\n"
+
+
+def read_file(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines as they stand in a file, the line feed kept; none longer than a message may be. Raises LedgerBroken."""
+    number = 0
+    while line := stream.readline(MAX_MESSAGE_BYTES + 2):
+        number += 1
+        if len(line) > MAX_MESSAGE_BYTES + 1:
+            raise LedgerBroken(
+                number,
+                f"a line of at most {MAX_MESSAGE_BYTES} bytes",
+                "a longer one",
+                "export the ledger again",
+            )
+        yield line
