@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from aggregator.operator import account_commands, screens
+from aggregator.operator import account_commands, ledger_commands, screens
 from aggregator.operator.asking import confirm, passphrase_prompt, print_line, show
 from aggregator.operator.budget_plan import budget_plan
 from aggregator.operator.charter_draft import build_charter, costs, read_draft
@@ -246,6 +246,7 @@ def status(operator: OperatorPath = HERE, as_json: Json = False) -> None:
         screens.screen.print(screens.status_screen(view))
 
 
+app.add_typer(ledger_commands.app, name="ledger")
 app.command("officer-link")(account_commands.officer_link)
 
 

@@ -10,6 +10,7 @@ import typer
 
 from client_sdk.commands.budgets import budget_app, report
 from client_sdk.commands.charters import charter_app, enrol
+from client_sdk.commands.ledgers import ledger_app
 from client_sdk.commands.running import campaign_app, export, run, status
 from client_sdk.terminal import show_error
 from privacy.errors import ChoraleError
@@ -27,6 +28,7 @@ app.add_typer(campaign_app, name="campaign")
 app.command(context_settings={"allow_interspersed_args": False})(run)
 app.command()(status)
 app.add_typer(budget_app, name="budget")
+app.add_typer(ledger_app, name="ledger")
 app.command()(report)
 app.command()(export)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -20,20 +21,25 @@ _FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 def write_durably(path: Path, content: bytes) -> None:
     """Write `content` at `path` (mode 0600); when this returns it survives a power cut. Raises StorageFull."""
+    write_pieces(path, (content,))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """As `write_durably`, of what need not be in memory at once."""
     temporary = path.with_name(path.name + ".part")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        if error.errno in _FULL:
+        if isinstance(error, OSError) and error.errno in _FULL:
             raise StorageFull(
-                f"room for {len(content)} bytes in {path.parent}", "a full disk", "free some space and run again"
+                f"room for {path.name} in {path.parent}", "a full disk", "free some space and run again"
             ) from error
         raise
 

@@ -158,6 +158,13 @@ class Journal:
         row = self._database.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
         return None if row is None else bytes(row[0])
 
+    def facts(self, prefix: str) -> list[bytes]:
+        """Values of all facts whose name begins so, in the order of their names."""
+        rows = self._database.execute(
+            "SELECT value FROM fact WHERE substr(name, 1, ?) = ? ORDER BY name", (len(prefix), prefix)
+        )
+        return [bytes(value) for (value,) in rows]
+
     def set_fact(self, name: str, value: bytes) -> None:
         """A fact may change (the pinned charter of the next epoch); its changes are not kept."""
         with self.transaction(f"fact {name}") as database:

@@ -45,6 +45,11 @@ class LedgerWatch:
     def head(self) -> ChainHead:
         return self._chain.head
 
+    def seen(self) -> list[ChainHead]:
+        """Heads that the service signed and this partner has verified: evidence, whatever is shown later."""
+        rows = self._journal.query("SELECT signed FROM checkpoint ORDER BY count")
+        return [parse_signed(Checkpoint, raw).body.chain for (raw,) in rows]
+
     def sync(self, service: Service) -> ChainHead:
         """Bring the chain to the service's checkpoint and compare; the head that may be countersigned."""
         checkpoint = self._checkpoint(service.checkpoint())

@@ -37,6 +37,7 @@ from privacy.protocol.signing import Verifier, sign
 from privacy.randomness import RandomSource, SystemRandom
 
 PINNED_CHARTER: Final = "pinned charter"
+_PINNED_BEFORE: Final = "charter "
 GATHERING_SECONDS: Final = 0.05
 _KEY_TAKEN: Final = "round key taken "
 
@@ -142,7 +143,13 @@ class Partner:
         signed = parse_signed(Charter, raw)
         return self.verifier.verify(signed, {OPERATOR: signed.body.operator_keys})
 
+    def charters(self) -> list[Signed[Charter]]:
+        """Every charter that this partner ever pinned, the oldest first: its own ledger was written under them."""
+        kept = self.journal.facts(_PINNED_BEFORE)
+        return sorted((parse_signed(Charter, raw) for raw in kept), key=lambda signed: signed.body.epoch)
+
     def pin(self, charter: Signed[Charter]) -> None:
+        self.journal.set_fact(_PINNED_BEFORE + charter.digest, charter.canonical_bytes)
         self.journal.set_fact(PINNED_CHARTER, charter.canonical_bytes)
         self.__dict__.pop("charter", None)
         self.__dict__.pop("ledger_watch", None)

@@ -214,5 +214,9 @@ class Service:
         raw = self.transport.get("/v1/ledger", {"after": after, "limit": min(limit, _LEDGER_PAGE)})
         return raw.splitlines()
 
+    def ledger_preamble(self) -> bytes:
+        """Lines of an export of the service's chain up to its first entry."""
+        return self.transport.get("/v1/ledger/preamble")
+
     def checkpoint(self) -> Signed[Checkpoint]:
         return parse_signed(Checkpoint, self.transport.get("/v1/ledger/checkpoint", None, MAX_MESSAGE_BYTES))

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from client_sdk import progress
-from privacy.errors import ChoraleError
+from privacy.errors import ChoraleError, LedgerBroken
 
 
 def passphrase_prompt() -> Callable[[], str] | None:
@@ -32,6 +32,8 @@ def show_error(error: ChoraleError, console: Console | None = None) -> None:
     """What was expected, what came, what to do."""
     to = console or Console(stderr=True)
     to.print(f"[bold red]{error.code}[/]", highlight=False)
+    if isinstance(error, LedgerBroken):
+        to.print(f"  {'line':<9}{error.line}", highlight=False)
     for label, text in (("expected", error.expected), ("came", error.came), ("to do", error.remedy)):
         to.print(f"  {label:<9}", end="", style="bold", highlight=False)
         to.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -10,6 +10,7 @@ from fastapi.responses import Response, StreamingResponse
 from aggregator.api import models
 from aggregator.api.authentication import Authentic, TheService
 from aggregator.api.routes import LINES_TYPE, answer, answers, message
+from aggregator.rounds.ledger_export import preamble
 from aggregator.rounds.records import charter_in_force, require_roster
 from aggregator.storage import ledger
 from aggregator.storage.service import Service
@@ -44,6 +45,12 @@ def ledger_lines(
             yield b"".join(entry + b"\n" for entry in page)
 
     return StreamingResponse(pages(), media_type=LINES_TYPE)
+
+
+@router.get("/v1/ledger/preamble", responses=answers(LINES_TYPE))
+def ledger_preamble(service: TheService, caller: Authentic) -> Response:
+    _require_standing(service, caller.identity, caller.is_operator)
+    return Response(preamble(service), media_type=LINES_TYPE)
 
 
 @router.get("/v1/ledger/checkpoint", responses=answers(Signed[Checkpoint]))

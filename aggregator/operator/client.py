@@ -91,6 +91,14 @@ class OperatorClient:
     def budgets(self) -> tuple[answers.Participant, ...]:
         return self._get(answers.Budgets, "/v1/budget").participants
 
+    def ledger_preamble(self) -> bytes:
+        """Lines of an export up to its first entry."""
+        return self._http.request("GET", "/v1/ledger/preamble")
+
+    def ledger(self, after: int, limit: int) -> list[bytes]:
+        """Up to `limit` entries behind the `after`-th, one line each."""
+        return self._http.request("GET", "/v1/ledger", query={"after": after, "limit": limit}).splitlines()
+
     def officer_link(self, officer: str, scope: str) -> answers.OfficerLink:
         body = canonical({"officer": officer, "scope": scope})
         return self._post(answers.OfficerLink, "/v1/officer-links", body, idempotent=False)

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from privacy.errors import StorageFull
 
 
 def write_whole(path: Path, content: bytes) -> None:
+    write_pieces(path, (content,))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
     """Write and fsync under a temporary name (mode 0600), then rename. Raises StorageFull."""
     temporary = path.with_name(path.name + ".part")
     try:
         handle = os.open(temporary, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
-        raise _plainly(error, path) from error
+        if isinstance(error, OSError):
+            raise _plainly(error, path) from error
+        raise
 
 
 def append_line(path: Path, line: bytes) -> None:

@@ -13,7 +13,7 @@ from rich.text import Text
 from aggregator.operator.answers import Account, RoundDocument
 from aggregator.operator.charter_draft import Cost
 from aggregator.operator.overview import BudgetView, Overview
-from privacy.errors import ChoraleError
+from privacy.errors import ChoraleError, LedgerBroken
 from privacy.protocol.messages import Campaign, Charter, Enrolment
 from privacy.protocol.words import words
 
@@ -27,6 +27,8 @@ def show_error(error: ChoraleError) -> None:
     grid = Table.grid(padding=(0, 2))
     number = getattr(error, "number", None)
     rows = [] if number is None else [("check", str(number))]
+    if isinstance(error, LedgerBroken):
+        rows.append(("line", str(error.line)))
     for name, text in [*rows, ("expected", error.expected), ("came", error.came), ("do", error.remedy)]:
         grid.add_row(Text(name, style="bold"), Text(text))
     errors.print(grid)

@@ -65,6 +65,7 @@ def confirm(service: Service, round_digest: str, partner: str, signed: Signed[Co
                 digest=signed.digest,
                 state=body.state,
                 complete=tuple(item.partner for item in body.fingerprints) == contributors,
+                countersigned=body.checkpoint.count,
                 message=signed.canonical_bytes,
             )
         )

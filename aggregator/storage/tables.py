@@ -182,12 +182,16 @@ class RefusalRow(Table):
 
 
 class ConfirmationRow(Table):
+    """`countersigned`: the count of the ledger's entries that this partner vouched for with it."""
+
     __tablename__ = "confirmations"
+    __table_args__ = (Index("ix_confirmations_countersigned", "partner", "countersigned"),)
     round: Mapped[str] = mapped_column(ForeignKey("attempts.round"), primary_key=True)
     partner: Mapped[str] = mapped_column(NAME, primary_key=True)
     digest: Mapped[str] = mapped_column(DIGEST)
     state: Mapped[str] = mapped_column(DIGEST)
     complete: Mapped[bool]
+    countersigned: Mapped[int]
     message: Mapped[bytes]
 
 

@@ -13,13 +13,22 @@ It writes and splits lines; verification.py says whether they are true. It opens
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, Final, Literal
 
 from privacy.errors import LedgerBroken
 from privacy.protocol.canonical import MAX_MESSAGE_BYTES
-from privacy.protocol.messages import Charter, CharterAcceptance, Checkpoint, Confirmation, OwnCheckpoint, Signed
+from privacy.protocol.messages import (
+    Charter,
+    CharterAcceptance,
+    Checkpoint,
+    Confirmation,
+    OwnCheckpoint,
+    Signed,
+    parse_signed,
+)
 
+_PAGE: Final = 1000
 Chain = Literal["service", "own"]
 HEADERS: Final[dict[bytes, Chain]] = {
     b'{"chain":"service","type":"chorale/1 ledger-export"}': "service",
@@ -63,6 +72,32 @@ def _export(
         yield countersignature.canonical_bytes + b"\n"
     for entry in entries:
         yield entry + b"\n"
+
+
+def with_entries(preamble: bytes, fetch: Callable[[int, int], Iterable[bytes]]) -> Iterator[bytes]:
+    """A whole export from the service's preamble: its lines, then the entries that its checkpoint counts, by pages.
+
+    fetch: entries after the first argument's, at most the second's, as lines without their ends. What it gives is
+    written down as it came; verification says what it is worth. Raises MalformedMessage, LedgerBroken.
+    """
+    lines = preamble.splitlines(keepends=True)
+    yield from lines
+    count = 0
+    for line in lines:
+        if b'"type":"chorale/1 checkpoint"' in line:
+            count = parse_signed(Checkpoint, line.removesuffix(b"\n")).body.chain.count
+    done = 0
+    while done < count:
+        page = list(fetch(done, min(_PAGE, count - done)))
+        if not page:
+            raise LedgerBroken(
+                len(lines) + done + 1,
+                f"{count} entries, as the checkpoint counts",
+                f"{done}",
+                "fetch them again; if it stays so, raise the alarm",
+            )
+        yield b"".join(entry + b"\n" for entry in page)
+        done += len(page)
 
 
 def read_file(stream: BinaryIO) -> Iterator[bytes]:

@@ -40,6 +40,7 @@ from privacy.protocol.messages import (
     parse_signed,
 )
 from privacy.protocol.signing import Verifier
+from privacy.protocol.words import words
 
 _SIGNED = b'{"body":'
 _AGAIN = "export the ledger again; if it stays so, raise the alarm"
@@ -60,21 +61,44 @@ class VerifiedExport:
     countersigned: Mapping[str, ChainHead]
     totals: ChainTotals
 
+    def described(self) -> dict[str, Any]:
+        """For people and scripts alike; `words` are what people compare."""
+        newest = self.charters[-1]
+        charged: dict[str, int] = {}
+        for (_, participant, _), row in self.totals.rows.items():
+            charged[participant] = charged.get(participant, 0) + row.charged
+        return {
+            "consortium": newest.consortium,
+            "epoch": newest.epoch,
+            "charter": newest.digest,
+            "words": words(newest.digest),
+            "chain": "the consortium's" if self.partner is None else f"{self.partner}'s own",
+            "entries": self.head.count,
+            "head": self.head.head,
+            "charged": dict(sorted(charged.items())),
+            "countersigned": {partner: head.count for partner, head in sorted(self.countersigned.items())},
+        }
+
 
 def verify_export(
-    lines: Iterable[bytes], charter: str | None = None, verifier: Verifier | None = None
+    lines: Iterable[bytes],
+    charter: str | None = None,
+    verifier: Verifier | None = None,
+    seen: Iterable[ChainHead] = (),
 ) -> VerifiedExport:
-    """Verify a file's lines, split at line feeds. `charter`: the digest that the newest charter must have.
+    """Verify a file's lines, split at line feeds.
 
-    Raises LedgerBroken, whose `line` is the file's (from 1).
+    charter: the digest that the newest charter must have. seen: heads of this chain that the caller knows from
+    elsewhere, which must lie on it too. Raises LedgerBroken, whose `line` is the file's (from 1).
     """
-    return _Reader(lines, verifier or Verifier()).read(charter)
+    return _Reader(lines, verifier or Verifier(), seen).read(charter)
 
 
 class _Reader:
     """One pass over the lines, one section after another; `number` is the line that was read last."""
 
-    def __init__(self, lines: Iterable[bytes], verifier: Verifier) -> None:
+    def __init__(self, lines: Iterable[bytes], verifier: Verifier, seen: Iterable[ChainHead]) -> None:
+        self._seen = seen
         self._lines = iter(lines)
         self._verify = verifier.verify
         self.number = 0
@@ -186,7 +210,7 @@ class _Reader:
         return head
 
     def _read_countersignatures(self, end: ChainHead) -> Landmarks:
-        landmarks = Landmarks([end])
+        landmarks = Landmarks([end, *self._seen])
         order = list(self._charters)
         last = (-1, "")
         while (signed := self._ahead()) is not None:

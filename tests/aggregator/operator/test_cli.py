@@ -16,7 +16,7 @@ from aggregator.operator import asking, options
 from aggregator.operator.folder import PASSPHRASE_VARIABLE, open_operator_folder
 from aggregator.operator.session import open_session
 from aggregator.settings import Settings
-from privacy.errors import ChoraleError
+from privacy.errors import ChoraleError, LedgerBroken
 from privacy.protocol.canonical import canonical
 from privacy.protocol.messages import Charter, Plan, parse_signed
 from tests.aggregator.driver import RoundDriver
@@ -169,6 +169,15 @@ def test_from_an_empty_folder_to_confirmed_rounds(choir):
         screen = choir.run(*words)
         assert screen.exit_code == 0
         assert "confirmed" in screen.stdout
+    file = choir.folder / "ledger.jsonl"
+    exported = choir.json("ledger", "export", str(file))
+    assert exported["charged"] == dict.fromkeys(choir.consortium.names, 2)
+    assert exported["countersigned"] == dict.fromkeys(choir.consortium.names, exported["entries"])
+    verify = CliRunner().invoke(cli.app, ["ledger", "verify", str(file), "--json"])
+    assert json.loads(verify.stdout) == exported
+    file.write_bytes(file.read_bytes().replace(b'"charged":1', b'"charged":0', 1))
+    refused = CliRunner().invoke(cli.app, ["ledger", "verify", str(file)])
+    assert isinstance(refused.exception, LedgerBroken)
     assert choir.json("officer-link", "kim", "--scope", "consortium")["url"].startswith(
         "http://127.0.0.1:8470/console"
     )

@@ -1,0 +1,84 @@
+"""`ledger`: this partner's own chain, or the service's, as a file that verifies without either (docs/ledger.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_partner, out, print_json
+from client_sdk.durable import write_pieces
+from client_sdk.partner import Partner
+from privacy.errors import ConfigurationError
+from privacy.ledger.export import own_export, read_file, with_entries
+from privacy.ledger.verification import VerifiedExport, verify_export
+from privacy.protocol.messages import ChainHead, CharterAcceptance, OwnCheckpoint
+
+ledger_app = typer.Typer(no_args_is_help=True, help="Ledgers as files that verify without the service.")
+
+
+class Of(StrEnum):
+    own = "own"
+    service = "service"
+
+
+@ledger_app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to write it: JSON Lines.")],
+    of: Annotated[Of, typer.Option(help="Whose chain: this partner's own, or the service's.")] = Of.own,
+    config: Config = Path(DEFAULT_CONFIG),
+    json: AsJson = False,
+) -> None:
+    """Write a ledger with all it takes to verify it, and verify what was written.
+
+    The service's must hold every checkpoint that this partner has seen.
+    """
+    with open_partner(config) as partner:
+        if of is Of.own:
+            write_pieces(file, own_lines(partner))
+            found = _verified(file, partner.charter.digest, ())
+        else:
+            write_pieces(file, with_entries(partner.service.ledger_preamble(), partner.service.ledger))
+            found = _verified(file, partner.charter.digest, partner.ledger_watch.seen())
+    _show(found, json)
+
+
+@ledger_app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A file that either side's `ledger export` wrote.")],
+    charter: Annotated[str | None, typer.Option(help="Hash that its newest charter must have.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Verify an exported ledger with nothing but the file; name the line that is wrong."""
+    _show(_verified(file, charter, ()), json)
+
+
+def own_lines(partner: Partner) -> Iterator[bytes]:
+    """This partner's own chain; it signs the head, and its acceptance of each charter anew."""
+    charters = [
+        (signed, [partner.sign(CharterAcceptance(charter=signed.digest, partner=partner.name))])
+        for signed in partner.charters()
+    ]
+    head = partner.own_ledger.head
+    checkpoint = OwnCheckpoint(charter=partner.charter.digest, partner=partner.name, chain=head)
+    return own_export(charters, partner.sign(checkpoint), partner.own_ledger.lines())
+
+
+def _verified(file: Path, charter: str | None, seen: Iterable[ChainHead]) -> VerifiedExport:
+    try:
+        with file.open("rb") as stream:
+            return verify_export(read_file(stream), charter, seen=seen)
+    except OSError as error:
+        raise ConfigurationError(f"a file at {file}", str(error.strerror), "check its name") from None
+
+
+def _show(found: VerifiedExport, as_json: bool) -> None:
+    described: dict[str, Any] = found.described()
+    if as_json:
+        print_json(described)
+        return
+    for name, value in described.items():
+        out().print(f"{name:<14} {value}", markup=False)

@@ -1,0 +1,182 @@
+"""Both ledgers as files after a real round; and a server that rewrites, forks or cuts its history."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+from typer.testing import CliRunner
+
+from client_sdk.attempt import Outcome
+from client_sdk.cli import app
+from client_sdk.keystore import PASSPHRASE_VARIABLE
+from client_sdk.model_state import ModelState
+from privacy.errors import ChoraleError, LedgerBroken
+from privacy.ledger.entry import LedgerEntry
+from privacy.ledger.export import read_file
+from privacy.ledger.verification import verify_export
+from privacy.protocol.messages import Campaign
+from tests.client_sdk.choir import PASSPHRASE, Choir, choir, take_part, together
+
+
+@pytest.fixture
+def after_a_round(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Choir, Campaign, ModelState]]:
+    (tmp_path / "passphrase").write_text(PASSPHRASE)
+    monkeypatch.setenv(PASSPHRASE_VARIABLE, str(tmp_path / "passphrase"))
+    with choir(tmp_path) as three:
+        _, campaign, state = three.constitute()
+        outcomes = one_round(three, campaign, state)
+        yield three, campaign, outcomes["partner-02"].state
+
+
+def one_round(three: Choir, campaign: Campaign, state: ModelState) -> dict[str, Outcome]:
+    three.post_plan(campaign, state.digest, round=state.round + 1)
+
+    def act(name: str) -> Outcome:
+        with three.agent(name) as agent:
+            return take_part(agent, campaign)
+
+    return together(three.names, act)
+
+
+def run(*arguments: str) -> dict[str, object]:
+    done = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_both_ledgers_are_written_and_verify_without_folder_or_service(
+    after_a_round: tuple[Choir, Campaign, ModelState], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    three, _, _ = after_a_round
+    own, service = str(tmp_path / "own.jsonl"), str(tmp_path / "service.jsonl")
+    config = str(three.config("partner-01"))
+    run("ledger", "export", own, "-c", config)
+    run("ledger", "export", service, "--of", "service", "-c", config)
+    monkeypatch.delenv(PASSPHRASE_VARIABLE)
+    found = run("ledger", "verify", own)
+    assert (found["chain"], found["entries"]) == ("partner-01's own", 1)
+    assert found["charged"] == {"partner-01": 1}
+    found = run("ledger", "verify", service, "--charter", three.charter.digest)
+    assert found["charged"] == dict.fromkeys(three.names, 1)
+    # Charter in force, three reservations, three charges; each partner countersigned them all.
+    assert found["countersigned"] == dict.fromkeys(three.names, 7)
+    lines = Path(service).read_bytes().splitlines(keepends=True)
+    altered = lines[-1].replace(b'"charged":1', b'"charged":0')
+    Path(service).write_bytes(b"".join([*lines[:-1], altered]))
+    with pytest.raises(LedgerBroken) as refused:
+        CliRunner().invoke(app, ["ledger", "verify", service], catch_exceptions=False)
+    assert refused.value.line == len(lines)
+
+
+# --- a server that goes back on its word --------------------------------------------------------------------
+
+
+def alter(three: Choir, how: str) -> None:
+    """What a server's owner can do to its database once the triggers are gone; it signs whatever results."""
+    engine = create_engine(f"sqlite:///{three.root / 'server' / 'chorale.db'}")
+    with engine.begin() as connection:
+        names = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'trigger'")).scalars().all()
+        for name in names:
+            connection.execute(text(f"DROP TRIGGER {name}"))
+        rows = connection.execute(text('SELECT entry FROM ledger_entries ORDER BY "index"')).scalars().all()
+        entries = [LedgerEntry.model_validate_json(bytes(raw)) for raw in rows]
+        if how == "rewritten":  # nobody was charged, and the chain is sound again
+            entries = [entries[0], *entries[1:4]]
+            lapse = [
+                entry.model_copy(
+                    update={
+                        "kind": "lapse",
+                        "budget": entry.budget.model_copy(update={"charged": 0, "reserved": 0}),
+                    }
+                )
+                for entry in entries[1:]
+                if entry.budget is not None
+            ]
+            entries += lapse
+        elif how == "cut":
+            entries = entries[:4]
+        elif how == "forked":  # as long as before, with another first entry
+            entries[0] = entries[0].model_copy(update={"reason": "another story"})
+        previous = "0" * 64
+        connection.execute(text("DELETE FROM ledger_entries"))
+        for place, old in enumerate(entries, start=1):
+            entry = old.model_copy(update={"index": place, "previous": previous})
+            change = entry.budget
+            connection.execute(
+                text(
+                    'INSERT INTO ledger_entries ("index", digest, at, charter, kind, participant, round, "row",'
+                    " charged, reserved, entry) VALUES (:i, :d, :a, :c, :k, :p, :r, :w, :g, :s, :e)"
+                ),
+                {
+                    "i": place,
+                    "d": entry.digest,
+                    "a": entry.at,
+                    "c": entry.charter,
+                    "k": entry.kind,
+                    "p": entry.participant,
+                    "r": change and change.plan,
+                    "w": change and change.row,
+                    "g": change and change.charged,
+                    "s": change and change.reserved,
+                    "e": entry.canonical_bytes,
+                },
+            )
+            previous = entry.digest
+        connection.execute(
+            text("UPDATE ledger_heads SET count = :count, head = :head"), {"count": len(entries), "head": previous}
+        )
+    engine.dispose()
+
+
+@pytest.mark.parametrize("how", ["rewritten", "cut", "forked"])
+def test_a_history_that_changed_is_noticed_by_every_honest_partner_in_the_next_round(
+    after_a_round: tuple[Choir, Campaign, ModelState], tmp_path: Path, how: str
+) -> None:
+    three, campaign, state = after_a_round
+    alter(three, how)
+    three.post_plan(campaign, state.digest, round=2)
+
+    def act(name: str) -> str:
+        with three.agent(name) as agent:
+            try:
+                take_part(agent, campaign)
+            except LedgerBroken as noticed:
+                return noticed.remedy
+        return "nothing was noticed"
+
+    for remedy in together(three.names, act).values():
+        assert "alarm" in remedy
+    # And by an auditor: the countersignatures in the export are of the history that was.
+    service = tmp_path / "service.jsonl"
+    arguments = ["ledger", "export", str(service), "--of", "service", "-c", str(three.config("partner-01"))]
+    with pytest.raises(LedgerBroken):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    with service.open("rb") as stream, pytest.raises(LedgerBroken):
+        verify_export(read_file(stream))
+
+
+def test_a_server_that_hides_the_countersignatures_too_does_not_get_past_a_partner(
+    after_a_round: tuple[Choir, Campaign, ModelState], tmp_path: Path
+) -> None:
+    three, _, _ = after_a_round
+    before = tmp_path / "before.jsonl"
+    run("ledger", "export", str(before), "--of", "service", "-c", str(three.config("partner-01")))
+    alter(three, "rewritten")
+    engine = create_engine(f"sqlite:///{three.root / 'server' / 'chorale.db'}")
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM confirmations"))
+    engine.dispose()
+    after = tmp_path / "after.jsonl"
+    arguments = ["ledger", "export", str(after), "--of", "service", "-c", str(three.config("partner-01"))]
+    with pytest.raises(LedgerBroken, match="checkpoint says"):
+        CliRunner().invoke(app, arguments, catch_exceptions=False)
+    # The file alone would pass: only whoever has seen the old history, or its countersignatures, can tell.
+    with after.open("rb") as stream:
+        verify_export(read_file(stream))
+    with pytest.raises(ChoraleError), before.open("rb") as old, after.open("rb") as new:
+        verify_export(read_file(new), seen=[verify_export(read_file(old)).head])
