@@ -145,6 +145,7 @@ def confirmation(made: Charter, partner: str, seen: ChainHead) -> Signed[Confirm
         state="3" * 64,
         fingerprints=(),
         checkpoint=seen,
+        probes=None,
     )
     return sign(body, partner, partner_key(partner))
 
