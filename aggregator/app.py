@@ -23,7 +23,8 @@ from aggregator.api import problems
 from aggregator.api.constitution import NAME, VERSION
 from aggregator.api.openapi import ROUTERS
 from aggregator.connections import BoundedHttp, CutOff, Server
-from aggregator.console import account_pages, oidc_pages, pages, sign_in
+from aggregator.console import account_pages, oidc_pages, oversight_pages, pages, sign_in
+from aggregator.rounds.budget_watch import BudgetWatch
 from aggregator.rounds.enrolment import everyone
 from aggregator.rounds.lifecycle import Lifecycle
 from aggregator.settings import Settings
@@ -76,13 +77,15 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
         del app
         notifier.attach(asyncio.get_running_loop())
         lifecycle = Lifecycle(service, make_pool)
-        ticker = asyncio.create_task(lifecycle.run())
+        tasks = [asyncio.create_task(run()) for run in (lifecycle.run, BudgetWatch(service).run)]
         try:
             yield
         finally:
-            ticker.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await ticker
+            for task in tasks:
+                task.cancel()
+            for task in tasks:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
             if pool is None:
                 lifecycle.close()
             if provider is not None:
@@ -97,7 +100,7 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)
-    for router in (sign_in.router, oidc_pages.router, account_pages.router, pages.router):
+    for router in (sign_in.router, oidc_pages.router, account_pages.router, oversight_pages.router, pages.router):
         app.include_router(router)
     return app
 

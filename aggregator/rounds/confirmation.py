@@ -16,6 +16,7 @@ from collections import Counter
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from aggregator.rounds import alarming
 from aggregator.rounds.opening import openings_of
 from aggregator.rounds.records import (
     changed,
@@ -38,6 +39,16 @@ from privacy.protocol.round_state import RoundState, quorum, require
 
 def confirm(service: Service, round_digest: str, partner: str, signed: Signed[Confirmation]) -> None:
     """Take a roster partner's confirmation; the attempt is confirmed once t of J agree."""
+    try:
+        _confirm(service, round_digest, partner, signed)
+    except LedgerBroken:
+        with service.database.read() as session:
+            attempt = find(session, round_digest)
+        alarming.checkpoint_differs(service, attempt, partner, signed.body.checkpoint)
+        raise
+
+
+def _confirm(service: Service, round_digest: str, partner: str, signed: Signed[Confirmation]) -> None:
     with service.database.write() as session:
         attempt = find(session, round_digest, lock=True)
         charter = charter_of(session, attempt.charter)
@@ -72,6 +83,13 @@ def confirm(service: Service, round_digest: str, partner: str, signed: Signed[Co
         changed(session, attempt)
         session.flush()
         _settle(service, session, attempt, charter)
+        alarming.states_compared(
+            session,
+            attempt,
+            cohort_of(attempt).partners,
+            confirmations_of(session, round_digest),
+            service.now(),
+        )
 
 
 def confirmations_of(session: Session, round_digest: str) -> list[ConfirmationRow]:
@@ -114,6 +132,7 @@ def vote_void(service: Service, round_digest: str, partner: str, signed: Signed[
         session.flush()
         if len(voids_of(session, round_digest)) >= needed:
             move(session, attempt, RoundState.VOID, service.clock.now())
+            alarming.attempt_void(session, attempt, service.now())
 
 
 def voids_of(session: Session, round_digest: str) -> list[VoidRow]:

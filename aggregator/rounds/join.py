@@ -12,6 +12,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from aggregator.rounds import alarming
 from aggregator.rounds.records import (
     changed,
     charter_of,
@@ -53,6 +54,7 @@ def join(service: Service, round_digest: str, partner: str, signed: Signed[Join]
         if now > attempt.join_deadline:
             raise DeadlinePassed(f"a join until {attempt.join_deadline}", f"one at {now}", "join the next attempt")
         ledger.reserve(session, charter, plan_of(attempt), round_digest, partner, now)
+        alarming.ledgers_compared(session, attempt, partner, signed.body, now)
         session.add(JoinRow(round=round_digest, partner=partner, digest=digest, message=signed.canonical_bytes))
         changed(session, attempt)
 
@@ -89,6 +91,7 @@ def close(service: Service, session: Session, attempt: AttemptRow, cause: str, r
     if attempt.cohort is None:
         charter = charter_of(session, attempt.charter)
         ledger.settle(session, charter, plan_of(attempt), attempt.round, frozenset(), service.now())
+    alarming.attempt_closed(session, attempt, cause, service.now())
     attempt.close = sign(body, SERVER, service.keys.server).canonical_bytes
     move(session, attempt, RoundState.CLOSED, service.clock.now())
 

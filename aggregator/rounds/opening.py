@@ -12,6 +12,7 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from aggregator.rounds import alarming
 from aggregator.rounds.join import close
 from aggregator.rounds.records import changed, charter_of, cohort_of, find, require_member, require_roster, state_of
 from aggregator.rounds.upload import check_boxes
@@ -105,6 +106,7 @@ def refuse(service: Service, round_digest: str, partner: str, signed: Signed[Ref
         session.add(
             RefusalRow(round=round_digest, partner=partner, digest=signed.digest, message=signed.canonical_bytes)
         )
+        alarming.opening_refused(session, attempt, body, service.now())
         changed(session, attempt)
 
 

@@ -309,3 +309,18 @@ class AttemptLimitRow(Table):
     failures: Mapped[int]
     last: Mapped[float]
     until: Mapped[float]
+
+
+class AlarmRow(Table):
+    """Something a person must look at; see storage/alarms.py."""
+
+    __tablename__ = "alarms"
+    __table_args__ = (Index("ix_alarms_at", "at"),)
+    id: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    participant: Mapped[str | None] = mapped_column(NAME)
+    at: Mapped[int]
+    detail: Mapped[bytes]
+    acknowledged_at: Mapped[int | None]
+    acknowledged_by: Mapped[str | None] = mapped_column(String(80))
+    reason: Mapped[str | None] = mapped_column(String(500))

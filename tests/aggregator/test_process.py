@@ -86,6 +86,13 @@ def _poll(driver: RoundDriver, http: httpx.Client) -> int:
         return own.get(target, headers=driver.client(OPERATOR).headers("GET", target, b"")).status_code
 
 
+def _connected(http: httpx.Client) -> int:
+    """Connections to the service that are established, counted at their clients' end."""
+    remote = f":{http.base_url.port or 80:04X} 01"
+    rows = Path("/proc/net/tcp").read_text().splitlines()[1:]
+    return sum(" ".join(row.split()[2:4]).endswith(remote) for row in rows)
+
+
 @pytest.mark.system
 def test_a_served_round_and_a_quiet_end(
     served: tuple[TestConsortium, httpx.Client, subprocess.Popen[str], Path],
@@ -101,9 +108,11 @@ def test_a_served_round_and_a_quiet_end(
     driver.join_all()
     with _half_open_upload(driver, http) as upload, ThreadPoolExecutor(8) as waiting:
         # Long polls, of which the service knows before it is told to stop.
+        before = _connected(http)
         polls = [waiting.submit(_poll, driver, http) for _ in range(8)]
         incoming = driver_folder / "blobs" / "incoming"
         _until(lambda: len(list(incoming.iterdir())) == 1)
+        _until(lambda: _connected(http) == before + 8)
         time.sleep(0.3)
         begun = time.monotonic()
         process.send_signal(signal.SIGTERM)

@@ -1,0 +1,215 @@
+"""What raises an alarm, that each cause raises one, and who acknowledges it."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from aggregator.app import create_app
+from aggregator.rounds.budget_watch import MARKS, BudgetWatch
+from aggregator.storage import alarms
+from aggregator.storage.alarms import Alarm, count_alarms, raise_alarm
+from aggregator.storage.database import Database
+from privacy.dp.events import Guarantee
+from privacy.errors import MalformedMessage, NotFound
+from privacy.he.boxes import BoxKey
+from privacy.protocol.identifiers import OPERATOR, ZERO_DIGEST
+from privacy.protocol.messages import Abort, ChainHead, Join, Refusal
+from privacy.report import figures
+from tests.aggregator.conftest import Running
+from tests.aggregator.driver import RoundDriver
+from tests.consortium import SeededSource, TestConsortium, done, refused
+
+
+def _raised(running: Running, scope: str | None = None) -> dict[str, Alarm]:
+    with running.service.database.read() as session:
+        return {
+            f"{alarm.kind} {alarm.participant or ''}".strip(): alarm for alarm in alarms.alarms(session, scope, 99)
+        }
+
+
+def test_a_round_without_trouble_raises_none(driver: RoundDriver, running: Running) -> None:
+    driver.to_confirmed()
+    assert _raised(running) == {}
+
+
+def test_a_refusal_raises_one_with_the_number_of_the_check(driver: RoundDriver, running: Running) -> None:
+    driver.to_opening()
+    name = driver.names[0]
+    body = Refusal(charter=driver.charter.digest, plan=driver.plan.digest, partner=name, check=6, reason="box")
+    message = driver.consortium.by(name, body)
+    for _ in range(2):
+        driver.client(name).post(f"{driver.base}/refusals", message)
+    alarm = _raised(running)[f"opening_refused {name}"]
+    assert (alarm.detail["check"], alarm.detail["round"], alarm.detail["reason"]) == (6, 1, "box")
+    assert alarm.grave
+    assert alarm.at == running.service.now()
+
+
+def test_attempts_that_were_paid_for_and_gave_nothing_raise_one(driver: RoundDriver, running: Running) -> None:
+    driver.to_opening()
+    for name in driver.names:
+        done(driver.open(name), 201)
+    for name in driver.names:
+        driver.void(name)
+    assert set(_raised(running)) == {"attempt_void"}
+
+
+@pytest.mark.parametrize("charged", [True, False])
+def test_an_abort_raises_one_once_budgets_are_charged(driver: RoundDriver, running: Running, charged: bool) -> None:
+    if charged:
+        driver.join_all()
+    abort = Abort(charter=driver.charter.digest, plan=driver.plan.digest, reason="stop")
+    done(driver.client(OPERATOR).post(f"{driver.base}/abort", driver.consortium.by_operator(abort)))
+    raised = _raised(running)
+    assert set(raised) == ({"attempt_closed"} if charged else set())
+    if charged:
+        assert raised["attempt_closed"].detail["cause"] == "aborted"
+
+
+def test_a_join_with_another_number_of_charges_raises_one(driver: RoundDriver, running: Running) -> None:
+    name = driver.names[0]
+    signed = driver.consortium.join(driver.plan, name, BoxKey.generate())
+    ledger = ChainHead(count=3, head=hashlib.sha256(b"own").hexdigest())
+    body = Join.model_validate({**signed.body.model_dump(), "ledger": ledger})
+    done(driver.client(name).post(f"{driver.base}/joins", driver.consortium.by(name, body)), 201)
+    assert _raised(running)[f"ledger_difference {name}"].detail == {
+        "own": 3,
+        "charged": 0,
+        "plan": driver.plan.digest,
+        "round": 1,
+        "attempt": 1,
+    }
+
+
+@pytest.mark.parametrize("place", [0, -1])
+def test_another_state_than_the_quorums_is_named_early_or_late(tmp_path: Path, place: int) -> None:
+    consortium = TestConsortium(size=4)
+    settings = consortium.server_folder(tmp_path / "server")
+    with ThreadPoolExecutor(1) as pool:
+        app = create_app(settings, consortium.clock, SeededSource("service"), pool)
+        with TestClient(app) as http:
+            driver = RoundDriver(consortium, http, *consortium.constitute(http))
+            running = Running(http, app.state.service, consortium, settings)
+            driver.to_opening()
+            for name in driver.names:
+                done(driver.open(name), 201)
+            odd = driver.names[place]
+            for name in driver.names:
+                done(driver.confirm(name, ("cd" if name == odd else "ab") * 32), 201)
+            assert driver.document()["state"] == "confirmed"
+            raised = _raised(running)
+    assert set(raised) == {f"state_differs {odd}"}
+    assert raised[f"state_differs {odd}"].detail["confirmed"] == "ab" * 32
+
+
+def test_states_without_a_quorum_raise_one_when_all_have_confirmed(driver: RoundDriver, running: Running) -> None:
+    driver.to_opening()
+    for name in driver.names:
+        done(driver.open(name), 201)
+    for name in driver.names:
+        assert _raised(running) == {}
+        done(driver.confirm(name, hashlib.sha256(name.encode()).hexdigest()), 201)
+    assert set(_raised(running)) == {"states_disagree"}
+
+
+def test_a_countersignature_of_another_chain_is_refused_and_raises_one(
+    driver: RoundDriver, running: Running
+) -> None:
+    driver.to_opening()
+    name = driver.names[0]
+    forged = driver.confirmation(name, checkpoint=ChainHead(count=2, head="ab" * 32))
+    for _ in range(2):
+        refused(driver.client(name).post(f"{driver.base}/confirmations", forged), 422, "ledger-broken")
+    alarm = _raised(running)[f"checkpoint_differs {name}"]
+    assert (alarm.detail["count"], alarm.detail["head"]) == (2, "ab" * 32)
+
+
+def test_a_budget_that_is_nearly_spent_raises_one_at_each_mark(
+    driver: RoundDriver, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.join_all()
+    caps = driver.charter.roster[0].caps
+    share = {"now": 0.79}
+    monkeypatch.setattr(
+        figures, "epsilon", lambda spent, delta, guarantee, honest: share["now"] * caps.epsilon_for(guarantee)
+    )
+    watch = BudgetWatch(running.service)
+    watch.look()
+    assert _raised(running) == {}
+    for now, marks in ((0.8, MARKS[:1]), (0.99, MARKS)):
+        share["now"] = now
+        watch.look()  # nothing was charged since: it does not look again
+        BudgetWatch(running.service).look()
+        with running.service.database.read() as session:
+            raised = alarms.alarms(session, driver.names[0], 99)
+        assert {(one.detail["guarantee"], one.detail["percent"]) for one in raised} == {
+            (name, mark) for name in ("in_sum", "alone") for mark in marks
+        }
+        with running.service.database.read() as session:
+            assert count_alarms(session, None) == len(Guarantee) * len(marks) * driver.charter.n_max
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Database:
+    database = Database(f"sqlite:///{tmp_path / 'chorale.db'}", lambda topic: None)
+    database.migrate()
+    return database
+
+
+_VOID = {"plan": "ab" * 32, "round": 1, "attempt": 1}
+
+
+def test_of_many_who_raise_the_same_at_once_one_does(database: Database) -> None:
+    new: list[bool] = []
+
+    def once() -> None:
+        with database.write() as session:
+            new.append(raise_alarm(session, "attempt_void", None, _VOID, 1))
+
+    threads = [threading.Thread(target=once) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(new) == [False] * 7 + [True]
+
+
+def test_an_alarm_has_the_figures_of_its_kind_and_no_others(database: Database) -> None:
+    for kind, detail in (("no_such_kind", {}), ("attempt_void", {}), ("attempt_void", {**_VOID, "more": 1})):
+        with pytest.raises(MalformedMessage), database.write() as session:
+            raise_alarm(session, kind, None, detail, 1)
+    with database.read() as session, pytest.raises(NotFound):
+        alarms.find_alarm(session, ZERO_DIGEST)
+
+
+def test_the_first_to_acknowledge_is_kept_and_the_cause_does_not_come_again(database: Database) -> None:
+    with database.write() as session:
+        raise_alarm(session, "attempt_void", None, _VOID, 1)
+        raise_alarm(session, "attempt_void", None, {**_VOID, "plan": "cd" * 32}, 2)
+        newest, oldest = alarms.alarms(session, None, 9)
+        assert (newest.at, oldest.at) == (2, 1)
+        assert alarms.acknowledge(session, newest.id, "Ada", "looked at", 3)
+        assert not alarms.acknowledge(session, newest.id, "Bo", "me too", 4)
+        assert not raise_alarm(session, "attempt_void", None, {**_VOID, "plan": "cd" * 32}, 5)
+    with database.read() as session:
+        kept = alarms.find_alarm(session, newest.id)
+        assert (kept.acknowledged_by, kept.acknowledged_at, kept.reason) == ("Ada", 3, "looked at")
+        assert [alarm.id for alarm in alarms.alarms(session, None, 9)] == [oldest.id, newest.id]
+        assert (count_alarms(session, None), count_alarms(session, None, waiting=True)) == (2, 1)
+
+
+def test_a_scope_sees_its_own_and_what_concerns_everyone(database: Database) -> None:
+    with database.write() as session:
+        raise_alarm(session, "attempt_void", None, _VOID, 1)
+        for name in ("aster", "birch"):
+            raise_alarm(session, "suspended", name, {"entry": 7, "officer": "Ada"}, 1)
+    with database.read() as session:
+        assert {alarm.participant for alarm in alarms.alarms(session, "aster", 9)} == {None, "aster"}
+        assert count_alarms(session, "aster") == 2
+        assert count_alarms(session, None) == 3
