@@ -34,12 +34,20 @@ class CurvePoint(Model):
     planned: bool
 
 
+class Detection(Model):
+    """At this chance to accuse a record that took no part, the best attacker detects one that did with that."""
+
+    false_alarm: Annotated[float, Field(ge=0, le=1)]
+    detection: Annotated[float, Field(ge=0, le=1)]
+
+
 class GuaranteeBudget(Model):
     """One guarantee's figures, "as if the number of rounds had been fixed" (protocol 6.4).
 
     epsilon: of everything charged; at_start: of what was charged before the period. without_result: the part of it
     that charged attempts without a sum cost, the difference they make. with_reserved: once every open reservation
-    is charged. even_odds: the best chance to tell, from even odds, whether one unit of privacy took part.
+    is charged. even_odds: the best chance to tell, from even odds, whether one unit of privacy took part;
+    detections: at fixed rates of false alarms.
     """
 
     guarantee: GuaranteeName
@@ -49,6 +57,7 @@ class GuaranteeBudget(Model):
     without_result: Epsilon
     with_reserved: Epsilon
     even_odds: Annotated[float, Field(ge=0.5, le=1.0)]
+    detections: tuple[Detection, ...]
     curve: tuple[CurvePoint, ...]
 
     @property

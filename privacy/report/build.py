@@ -27,6 +27,7 @@ from privacy.report.budget_report import (
     INFINITE,
     BudgetReport,
     CurvePoint,
+    Detection,
     Epsilon,
     GuaranteeBudget,
     Outcome,
@@ -147,7 +148,7 @@ def participant_budget(
     curve: bool = False,
     before: ParticipantTally | None = None,
 ) -> ParticipantBudget:
-    """One participant's figures. curve: also epsilon after each of some charges; costs the most time.
+    """One participant's figures. curve: also epsilon after each of some charges, and detections: most of the time.
 
     before: the tally at the start of the period; empty unless given.
     """
@@ -247,6 +248,7 @@ def _guarantee_budget(
         without_result=_stated(_difference(cost(spent), cost(fruitful))),
         with_reserved=_stated(cost(held)),
         even_odds=figures.even_odds(spent, guarantee, charter.honest),
+        detections=(),
         curve=(),
     )
 
@@ -258,7 +260,7 @@ def _with_curve(
     delta: float,
     charter: Charter,
 ) -> GuaranteeBudget:
-    """Epsilon after some of the charges, then with more of the planned event, up to what is left of it."""
+    """Epsilon after some of the charges, then with more of the planned event, up to what is left; detections."""
     events = tally.events
     marks = _marks(sum(row.count for row in charter.table))
     places = [(count, 0) for count in sorted({0, len(events), *(m for m in marks if m < len(events))})]
@@ -272,7 +274,9 @@ def _with_curve(
         counted = figures.counts((*events[:happened], *follows))
         cost = figures.epsilon(counted, delta, budget.kind, charter.honest)
         points.append(CurvePoint(charges=happened + more, epsilon=_stated(cost), planned=more > 0))
-    return budget.model_copy(update={"curve": tuple(points)})
+    found = figures.detections(figures.counts(events), budget.kind, charter.honest)
+    detections = tuple(Detection(false_alarm=rate, detection=chance) for rate, chance in found)
+    return budget.model_copy(update={"curve": tuple(points), "detections": detections})
 
 
 def _marks(total: int) -> list[int]:

@@ -32,6 +32,8 @@ class Domain:
 
 
 REPORT: Final = Domain("privacy.report", "report")
+PRINT: Final = Domain("privacy.report", "print")
+"""What the printed report alone says."""
 
 
 @dataclass(frozen=True)

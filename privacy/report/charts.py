@@ -41,7 +41,7 @@ def gauge(budget: GuaranteeBudget, label: str, key: str) -> Markup:
     body = _infinite_bar(key) if budget.epsilon == INFINITE else _bar(budget, key)
     return Markup(  # noqa: S704 - numbers were formatted here, the label is escaped
         f'<svg class="gauge" viewBox="0 0 {_GAUGE_WIDTH:.0f} {_GAUGE_HEIGHT:.0f}" role="img"'
-        f' aria-label="{escape(label)}">{_pattern(key)}{body}</svg>'
+        f' aria-label="{escape(label)}">{gauge_pattern(key)}{body}</svg>'
     )
 
 
@@ -75,7 +75,8 @@ def _rect(name: str, left: float, width: float, extra: str = "") -> str:
     )
 
 
-def _pattern(key: str) -> str:
+def gauge_pattern(key: str) -> str:
+    """The definitions that a gauge of this key draws with."""
     return (
         f'<defs><pattern id="hatch-{key}" class="hatch" width="5" height="5" patternUnits="userSpaceOnUse"'
         ' patternTransform="rotate(45)"><rect class="ground" width="5" height="5"/>'
@@ -151,9 +152,9 @@ def _x_mark(place: float, value: int, last: float) -> str:
 
 
 def _apart(marks: list[int], x: _Across) -> list[int]:
-    """Marks whose labels do not touch: the ends, and what lies at least 30 units from both."""
+    """Marks whose labels do not touch, in print's larger type too: the ends, and what is 48 units from both."""
     ends = {marks[0], marks[-1]}
-    return [m for m in marks if m in ends or all(abs(x(m) - x(end)) > 30 for end in ends)]
+    return [m for m in marks if m in ends or all(abs(x(m) - x(end)) > 48 for end in ends)]
 
 
 def _nice_above(value: float) -> float:

@@ -14,6 +14,7 @@ from functools import lru_cache
 
 from privacy.dp import accountant
 from privacy.dp.events import Guarantee, PrivacyEvent
+from privacy.dp.trade_off import attack_power
 
 Counts = tuple[tuple[PrivacyEvent, int], ...]
 
@@ -36,3 +37,9 @@ def even_odds(spent: Counts, guarantee: Guarantee, honest: int) -> float:
     if not any(count for _, count in spent):
         return 0.5
     return accountant.even_odds(spent, guarantee, honest)
+
+
+@lru_cache(maxsize=1024)
+def detections(spent: Counts, guarantee: Guarantee, honest: int) -> tuple[tuple[float, float], ...]:
+    """(false-alarm rate, detection rate) pairs of the best attacker."""
+    return attack_power(spent, guarantee, honest).at

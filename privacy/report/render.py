@@ -6,19 +6,15 @@ The HTML holds its styles and charts itself, asks for no other file, runs no scr
 
 from __future__ import annotations
 
-import math
-import time
 from importlib.resources import files
 
 from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
 from markupsafe import Markup
 
 from privacy.protocol.canonical import canonical
-from privacy.report import charts
-from privacy.report.budget_report import BudgetReport, Epsilon
+from privacy.report import charts, shown
+from privacy.report.budget_report import BudgetReport
 from privacy.report.catalogue import DEFAULT_LANGUAGE, catalogue
-
-_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def render_json(report: BudgetReport) -> bytes:
@@ -51,32 +47,11 @@ def environment(more: BaseLoader | None = None) -> Environment:
     )
     made.filters |= {
         "epsilon": charts.number,
-        "plain": _plain,
-        "delta": _delta,
-        "percent": _percent,
-        "utc": _utc,
+        "plain": shown.plain,
+        "delta": shown.delta,
+        "percent": shown.percent,
+        "utc": shown.utc,
         "gauge": charts.gauge,
         "curve": charts.curve,
     }
     return made
-
-
-def _plain(value: Epsilon) -> str:
-    """A number as it was written: caps, noise multipliers, rates."""
-    return "∞" if isinstance(value, str) else f"{value:.6g}"
-
-
-def _delta(value: float) -> str:
-    """1e-05 as 1 × 10⁻⁵."""
-    mantissa, exponent = f"{value:.2e}".split("e")
-    power = str(int(exponent)).translate(_SUPERSCRIPTS)
-    return f"{float(mantissa):g} × 10{power}"
-
-
-def _percent(chance: float) -> str:
-    """Rounded up: a bound that is rounded down would promise too much."""
-    return str(min(100, math.ceil(chance * 100 - 1e-9)))
-
-
-def _utc(seconds: int) -> str:
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))

@@ -1,0 +1,172 @@
+"""What the printed report says and draws, as data for its template: every text in the reader's language.
+
+Rules:
+1. Nothing is left out unsaid: where a list is cut short, the note under it says how many there are and where.
+2. pdf_cover.py writes the first page, pdf_figures.py the participants' figures; the rest is here.
+It computes no epsilon; build.py did.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+from privacy.report import shown
+from privacy.report.budget_report import INFINITE, BudgetReport, ParticipantBudget, ReportedEntry
+from privacy.report.catalogue import PRINT, Catalogue, catalogue
+from privacy.report.pdf_cover import cover_facts, highlights, size, source, span, verdict
+from privacy.report.pdf_figures import details, glance, key, participant_figures, small_charts
+
+MOST_ENTRIES: Final = 9
+_WORDS: Final = (
+    "title head glance participant rounds_left glance_note figures curve_caption charts charts_note details"
+    " charged_in_period charged_all without_result reserved delta odds_in_sum odds_alone odds_note false_alarms"
+    " attack_note period entry time what outcome meaning appendix verify verify_text verify_more"
+).split()
+
+
+def printed(report: BudgetReport, language: str) -> dict[str, Any]:
+    """The template's data. Raises ConfigurationError for a language it has no words in."""
+    t = catalogue(language, PRINT)
+    alone = report.participants[0] if len(report.participants) == 1 else None
+    sentence, alarming = verdict(report, alone, t)
+    return {
+        "language": language,
+        "title": f"{t('print.title')} · {alone.name if alone else report.consortium}",
+        "author": source(report, alone, t),
+        "source": source(report, alone, t),
+        "subject": alone.name if alone else report.consortium,
+        "of_consortium": report.consortium if alone else "",
+        "running": f"{report.consortium} · {alone.name}" if alone else report.consortium,
+        "span": span(report, t),
+        "head_short": report.ledger.head[:24],
+        "verdict": sentence,
+        "alarming": alarming,
+        "highlights": highlights(report, t),
+        "facts": cover_facts(report, t),
+        "whose_word": t(f"report.check_{report.source}"),
+        "key": key(t),
+        "glance": None if alone else [glance(participant, t) for participant in report.participants],
+        "participants": [participant_figures(alone, t)] if alone else [],
+        "charts": [] if alone else small_charts(report.participants, t),
+        "details": [] if alone else [details(participant) for participant in report.participants],
+        "activity": _activity(report, alone, t),
+        **_happened(report, alone, t),
+        "meaning": _meaning(report, t),
+        "attack": _attack(report, t),
+        "proof": _proof(report, t),
+        "commands": ["chorale-partner report verify report.pdf", "chorale-server report verify report.pdf"],
+        "words": {
+            **{word: t(f"print.{word}") for word in _WORDS},
+            "in_sum": t("guarantee.in_sum"),
+            "alone": t("guarantee.alone"),
+            "rows": t("rows.heading"),
+            "row": t("rows.name"),
+            "event": t("rows.event"),
+            "charged": t("rows.charged"),
+            "count": t("rows.count"),
+        },
+    }
+
+
+def _listed(report: BudgetReport) -> list[ReportedEntry]:
+    """Every entry of the report in the chain's order."""
+    entries = [entry for participant in report.participants for entry in participant.entries]
+    return sorted((*entries, *report.actions), key=lambda entry: entry.index)
+
+
+def _activity(report: BudgetReport, alone: ParticipantBudget | None, t: Catalogue) -> list[tuple[str, str]]:
+    entries = _listed(report)
+    kinds = Counter(entry.kind for entry in entries)
+    attempts = {(entry.round, entry.attempt) for entry in entries if entry.kind in ("charge", "recovered")}
+    charged = kinds["charge"] + kinds["recovered"]
+    return [
+        (t("print.rounds_charged"), str(len(attempts))),
+        (t("print.charges" if alone is None else "report.charged"), str(charged)),
+        (t("print.lapses"), str(kinds["lapse"])),
+        (t("print.actions"), str(kinds["action"])),
+    ]
+
+
+def _happened(report: BudgetReport, alone: ParticipantBudget | None, t: Catalogue) -> dict[str, Any]:
+    """One participant's newest entries but reservations, or the consortium's newest actions; rule 1."""
+    kinds = ("action",) if alone is None else ("charge", "recovered", "lapse", "action")
+    wanted = [entry for entry in _listed(report) if entry.kind in kinds]
+    newest = wanted[-MOST_ENTRIES:][::-1]
+    kind = "actions" if alone is None else "entries"
+    note = "none_of" if not wanted else "all_of" if len(newest) == len(wanted) else "newest_of"
+    return {
+        "happened": [
+            {
+                "index": str(entry.index),
+                "at": shown.utc(entry.at),
+                "what": t(f"entry.{entry.kind}", round=entry.round, attempt=entry.attempt),
+                "reason": entry.reason,
+                "outcome": t(f"outcome.{entry.outcome}") if entry.outcome else "",
+            }
+            for entry in newest
+        ],
+        "happened_note": t(f"print.{note}_{kind}", shown=len(newest), total=len(wanted))
+        + " "
+        + t("print.in_files"),
+    }
+
+
+def _most_spent(report: BudgetReport) -> ParticipantBudget | None:
+    return max(report.participants, key=lambda p: size(p.guarantees[0].epsilon), default=None)
+
+
+def _attack(report: BudgetReport, t: Catalogue) -> list[list[str]]:
+    """Detection at each rate of false alarms, in the sum and alone; nothing where epsilon is infinite."""
+    most = _most_spent(report)
+    if most is None or not most.charged or most.guarantees[0].epsilon == INFINITE:
+        return []
+    in_sum, alone = most.guarantees
+    rows = [
+        [f"{one.false_alarm * 100:g} %", f"{shown.percent(one.detection)} %", f"{shown.percent(other.detection)} %"]
+        for one, other in zip(in_sum.detections, alone.detections, strict=True)
+    ]
+    return [
+        *rows,
+        [t("print.even_odds"), f"{shown.percent(in_sum.even_odds)} %", f"{shown.percent(alone.even_odds)} %"],
+    ]
+
+
+def _meaning(report: BudgetReport, t: Catalogue) -> list[dict[str, str]]:
+    """Put in the figures of the participant of whom most is spent."""
+    parts = []
+    most = _most_spent(report)
+    if most is not None:
+        in_sum, alone = most.guarantees
+        if in_sum.epsilon == INFINITE:
+            text = t("meaning.epsilon_none")
+        elif not most.charged:
+            text = t("meaning.epsilon_unspent", unit=report.privacy_unit)
+        else:
+            text = t(
+                "meaning.epsilon",
+                unit=report.privacy_unit,
+                in_sum=shown.percent(in_sum.even_odds),
+                alone=shown.percent(alone.even_odds),
+            )
+        heading = t("meaning.epsilon_heading")
+        parts.append(
+            {"heading": f"{heading} ({most.name})" if len(report.participants) > 1 else heading, "text": text}
+        )
+    parts.append({"heading": t("meaning.alone_heading"), "text": t("meaning.alone", honest=report.honest)})
+    parts.append({"heading": t("meaning.fixed_heading"), "text": t("meaning.fixed")})
+    parts.append({"heading": t("print.terms_heading"), "text": t("print.terms")})
+    return parts
+
+
+def _proof(report: BudgetReport, t: Catalogue) -> list[tuple[str, str, bool]]:
+    """(what, value, whether it is a hash)."""
+    return [
+        (t("print.ledger_head"), report.ledger.head, True),
+        (t("print.ledger_count"), str(report.ledger.count), False),
+        (t("print.opening_head"), report.opening.head, True),
+        (t("print.opening_count"), str(report.opening.count), False),
+        (t("print.charter_hash"), report.charter, True),
+        (t("print.charter_words"), report.words, False),
+        (t("report.as_of"), shown.utc(report.as_of), False),
+    ]

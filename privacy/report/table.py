@@ -1,0 +1,121 @@
+"""A report as CSV (RFC 4180, UTF-8 with a mark so that spreadsheets read Hangul): docs/reports.md has the columns.
+
+Rules:
+1. One header, the same for every report and version 1; each line begins with its kind, the ledger head and count,
+   the charter and the period, so a line that was cut out still says what it rests on.
+2. Kinds: `budget` (one participant and guarantee), `row` (one participant and row of the charter's table), `entry`
+   (one ledger entry of the period).
+3. A text that a spreadsheet would take for a formula gets an apostrophe in front; figures never do. An infinite
+   epsilon is the word infinite, what does not apply is empty.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from privacy.dp.events import PrivacyEvent
+from privacy.report import shown
+from privacy.report.budget_report import BudgetReport, ParticipantBudget, ReportedEntry
+
+COLUMNS: Final = (
+    "line ledger_head ledger_count charter period_start period_end source as_of participant name guarantee epsilon"
+    " epsilon_at_start epsilon_without_result epsilon_with_reserved cap delta even_odds charged_before charged"
+    " charged_without_result reserved rounds_left row count event noise_multiplier sampling_rate steps entry at"
+    " kind round attempt outcome reason"
+).split()
+_FORMULA: Final = tuple("=+-@\t\r\n|%＝＋－＠")
+_BYTE_ORDER_MARK: Final = "\ufeff"
+
+
+def render_csv(report: BudgetReport) -> bytes:
+    """The report's figures and entries, a line each."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\r\n")
+    writer.writeheader()
+    same = {
+        "ledger_head": report.ledger.head,
+        "ledger_count": report.ledger.count,
+        "charter": report.charter,
+        "period_start": "" if report.period.start is None else shown.timestamp(report.period.start),
+        "period_end": shown.timestamp(report.period.end),
+        "source": report.source,
+        "as_of": shown.timestamp(report.as_of),
+    }
+    for line in _lines(report):
+        writer.writerow({**same, **line})
+    return (_BYTE_ORDER_MARK + text.getvalue()).encode("utf-8")
+
+
+def safe(text: str) -> str:
+    """Rule 3."""
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) or text.startswith(_FORMULA) else text
+
+
+def _lines(report: BudgetReport) -> Iterator[Mapping[str, object]]:
+    for participant in report.participants:
+        who = {"participant": participant.partner, "name": safe(participant.name)}
+        for line in (*_budgets(participant), *_rows(participant)):
+            yield {**who, **line}
+        for entry in participant.entries:
+            yield {**who, **_entry(entry)}
+    for entry in report.actions:
+        yield _entry(entry)
+
+
+def _budgets(participant: ParticipantBudget) -> Iterator[Mapping[str, object]]:
+    for budget in participant.guarantees:
+        yield {
+            "line": "budget",
+            "guarantee": budget.guarantee,
+            "epsilon": budget.epsilon,
+            "epsilon_at_start": budget.at_start,
+            "epsilon_without_result": budget.without_result,
+            "epsilon_with_reserved": budget.with_reserved,
+            "cap": budget.cap,
+            "delta": participant.delta,
+            "even_odds": budget.even_odds,
+            "charged_before": participant.charged_before,
+            "charged": participant.charged,
+            "charged_without_result": participant.charged_without_result,
+            "reserved": participant.reserved,
+            "rounds_left": "" if participant.rounds_left is None else participant.rounds_left,
+        }
+
+
+def _rows(participant: ParticipantBudget) -> Iterator[Mapping[str, object]]:
+    for row in participant.rows:
+        yield {
+            "line": "row",
+            "row": safe(row.name),
+            "charged": row.charged,
+            "reserved": row.reserved,
+            "count": row.count,
+            **_event(row.event),
+        }
+
+
+def _entry(entry: ReportedEntry) -> Mapping[str, object]:
+    return {
+        "line": "entry",
+        "entry": entry.index,
+        "at": shown.timestamp(entry.at),
+        "kind": entry.kind,
+        "round": "" if entry.round is None else entry.round,
+        "attempt": "" if entry.attempt is None else entry.attempt,
+        "row": safe(entry.row or ""),
+        "outcome": entry.outcome or "",
+        "reason": safe(entry.reason),
+        **(_event(entry.event) if entry.event else {}),
+    }
+
+
+def _event(event: PrivacyEvent) -> Mapping[str, object]:
+    return {
+        "event": event.kind,
+        "noise_multiplier": event.noise_multiplier,
+        "sampling_rate": event.sampling_rate,
+        "steps": event.steps,
+    }
