@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import typer
 
+from client_sdk.commands.audits import audit_app
 from client_sdk.commands.budgets import budget_app, report
 from client_sdk.commands.charters import charter_app, enrol
 from client_sdk.commands.ledgers import ledger_app
@@ -29,6 +30,7 @@ app.command(context_settings={"allow_interspersed_args": False})(run)
 app.command()(status)
 app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(audit_app, name="audit")
 app.command()(report)
 app.command()(export)
 
