@@ -11,11 +11,13 @@ from __future__ import annotations
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from aggregator.rounds.records import plan_of
 from aggregator.storage.alarms import Figure, raise_alarm
 from aggregator.storage.service import Service
 from aggregator.storage.tables import AttemptRow, ConfirmationRow, HoldingRow
 from privacy.dp.budget import HoldingState
-from privacy.protocol.messages import ChainHead, Join, Refusal
+from privacy.dp.probes import ProbeStatistic
+from privacy.protocol.messages import ChainHead, Confirmation, Join, Refusal
 
 
 def opening_refused(session: Session, attempt: AttemptRow, body: Refusal, at: int) -> None:
@@ -62,6 +64,18 @@ def states_compared(
                 raise_alarm(session, "state_differs", row.partner, {**_of(attempt), **figures}, at)
     elif set(members) <= {row.partner for row in confirmed}:
         raise_alarm(session, "states_disagree", None, _of(attempt), at)
+
+
+def noise_found(session: Session, attempt: AttemptRow, body: Confirmation, at: int) -> None:
+    """Noise missing from a sum concerns everyone in it, whoever found it; who signed what is on its page."""
+    if body.probes is None:
+        return
+    found = ProbeStatistic(body.probes.ratio, plan_of(attempt).layout.probes)
+    total = ProbeStatistic(body.probes.total_ratio, body.probes.total_probes)
+    for over, statistic in (("sum", found), ("all_sums", total)):
+        if statistic.missing:
+            figures: dict[str, Figure] = {"over": over, "deviations": round(-statistic.deviations, 1)}
+            raise_alarm(session, "probes_low", None, {**_of(attempt), **figures}, at)
 
 
 def _of(attempt: AttemptRow) -> dict[str, Figure]:

@@ -80,6 +80,7 @@ def _confirm(service: Service, round_digest: str, partner: str, signed: Signed[C
                 message=signed.canonical_bytes,
             )
         )
+        alarming.noise_found(session, attempt, body, service.now())
         changed(session, attempt)
         session.flush()
         _settle(service, session, attempt, charter)

@@ -53,7 +53,8 @@ KINDS: Final[Mapping[str, AlarmKind]] = {
     "attempt_void": AlarmKind(("plan",), _ATTEMPT),
     # The attempt closed after its cohort was charged; `cause` is the signed close's.
     "attempt_closed": AlarmKind(("plan",), (*_ATTEMPT, "cause")),
-    # The noise of a sum, or of all so far, is less than promised (protocol 6.2); `over` is "sum" or "all_sums".
+    # The noise of a sum, or of all so far, is less than promised (protocol 6.2); `over` is "sum" or "all_sums",
+    # `deviations` how many standard deviations it lies below.
     "probes_low": AlarmKind(("plan", "over"), (*_ATTEMPT, "deviations"), grave=True),
     # A partner's own chain holds another number of charges than this ledger says.
     "ledger_difference": AlarmKind(("own", "charged"), ("plan", *_ATTEMPT), grave=True),

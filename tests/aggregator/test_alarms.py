@@ -19,7 +19,7 @@ from privacy.dp.events import Guarantee
 from privacy.errors import MalformedMessage, NotFound
 from privacy.he.boxes import BoxKey
 from privacy.protocol.identifiers import OPERATOR, ZERO_DIGEST
-from privacy.protocol.messages import Abort, ChainHead, Join, Refusal
+from privacy.protocol.messages import Abort, ChainHead, Join, ProbeFigures, Refusal
 from privacy.report import figures
 from tests.aggregator.conftest import Running
 from tests.aggregator.driver import RoundDriver
@@ -116,6 +116,23 @@ def test_states_without_a_quorum_raise_one_when_all_have_confirmed(driver: Round
         assert _raised(running) == {}
         done(driver.confirm(name, hashlib.sha256(name.encode()).hexdigest()), 201)
     assert set(_raised(running)) == {"states_disagree"}
+
+
+def test_missing_noise_raises_one_for_the_sum_and_one_for_all_sums(driver: RoundDriver, running: Running) -> None:
+    """Figures by 1,024 probes: 0.85 is 3.4 standard deviations below 1, 0.75 is 5.7; over 4,096, 0.85 is 6.8."""
+    driver.to_opening()
+    for name in driver.names:
+        done(driver.open(name), 201)
+    for name, ratio, total in zip(driver.names, (1.0, 0.85, 0.75), (1.3, 0.85, 0.85), strict=False):
+        probes = ProbeFigures(ratio=ratio, total_ratio=total, total_probes=4096)
+        message = driver.confirmation(name, probes=probes)
+        for _ in range(2):
+            driver.client(name).post(f"{driver.base}/confirmations", message)
+        with running.service.database.read() as session:
+            found = {alarm.detail["over"]: alarm for alarm in alarms.alarms(session, None, 99)}
+        assert set(found) == {1.0: set(), 0.85: {"all_sums"}, 0.75: {"all_sums", "sum"}}[ratio]
+    assert {over: alarm.detail["deviations"] for over, alarm in found.items()} == {"all_sums": 6.8, "sum": 5.7}
+    assert all(alarm.participant is None and alarm.grave for alarm in found.values())
 
 
 def test_a_countersignature_of_another_chain_is_refused_and_raises_one(
