@@ -137,7 +137,9 @@ def sign_in_form(
 def error_page(request: Request, error: ChoraleError) -> Response:
     if isinstance(error, NotAuthenticated):
         response = sign_in_form(request, status=401, about="needed", session_ends=True)
-        delete_cookie(request, response, SESSION_COOKIE)
+        # Who comes from another site comes without the strict cookie, and keeps it.
+        if read_cookie(request, SESSION_COOKIE):
+            delete_cookie(request, response, SESSION_COOKIE)
         return response
     if isinstance(error, NotFound):
         return page(request, "notice.html", status=404, about="error.not_found", signed_in=None, back=True)

@@ -103,16 +103,16 @@ def open_session(session: Session, who: Opened, now: float, seconds: int, source
 def find_session(
     session: Session, token: str, now: float, idle_seconds: int, *, setting_up: bool = False
 ) -> tuple[Viewer, bool]:
-    """(viewer, whether it is time to `touch`). Raises NotAuthenticated unless it is there and of this kind."""
+    """(viewer, whether it is time to `touch`). Raises NotAuthenticated; NotAllowed if of the other kind."""
     row = session.get(ConsoleSessionRow, token_digest(token))
-    if (
-        row is None
-        or row.revoked_at is not None
-        or row.expires <= now
-        or now - row.seen > idle_seconds
-        or row.setting_up != setting_up
-    ):
+    if row is None or row.revoked_at is not None or row.expires <= now or now - row.seen > idle_seconds:
         raise NotAuthenticated("a session of the console", "none, or one that has ended", "sign in again")
+    if row.setting_up != setting_up:
+        raise NotAllowed(
+            "a session that sets an account up" if setting_up else "an account that is set up",
+            "another session" if setting_up else "one that is not yet",
+            "open the account's page" if setting_up else "finish setting it up: /console/set-up",
+        )
     role = next(role for role in ROLES if role == row.role)
     return Viewer(row.name, row.account, role, row.scope, row.expires), now - row.seen > TOUCH_SECONDS
 

@@ -21,7 +21,7 @@ from aggregator.storage.ledger import head, lines, record_action
 from aggregator.storage.links import create_link, redeem_link
 from aggregator.storage.sessions import find_session, open_session, revoke_session, touch_session
 from aggregator.storage.tables import Table
-from privacy.errors import ConfigurationError, NotAuthenticated, NotFound
+from privacy.errors import ConfigurationError, NotAllowed, NotAuthenticated, NotFound
 from privacy.ledger.chain import verify_lines
 from privacy.protocol.signing import SigningKey
 from tests.consortium import SeededSource
@@ -184,9 +184,10 @@ def test_links_are_used_once_and_sessions_end(database: Database) -> None:
         for now, idle in ((650.0, 3600), (111.0, 60)):
             with pytest.raises(NotAuthenticated):
                 find_session(session, token, now, idle)
-        for asked, setting_up in ((link, False), (token, True)):
-            with pytest.raises(NotAuthenticated):
-                find_session(session, asked, 50.0, 60, setting_up=setting_up)
+        with pytest.raises(NotAuthenticated):
+            find_session(session, link, 50.0, 60)
+        with pytest.raises(NotAllowed):
+            find_session(session, token, 50.0, 60, setting_up=True)
     with database.write() as session:
         touch_session(session, token, 105.0)
         assert find_session(session, token, 160.0, 60)[0] == viewer
