@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo console test test-full lint unit bench vectors catalogues fonts docs clean
+.PHONY: install demo console test test-full lint unit simulate bench vectors catalogues fonts docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "1/5 installing (1.5 GB, once)"
@@ -39,6 +39,12 @@ test: lint unit
 
 test-full: lint
 	$(BIN)/pytest -n 2 --dist loadgroup -rs
+
+# Whole rounds under faults, by seed: make simulate SEEDS=20000 FIRST=0
+SEEDS ?= 200
+FIRST ?= 0
+simulate: $(VENV)/.installed
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST)
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -102,16 +102,26 @@ class Choir:
     """n partners, constituted through the partner's own commands."""
 
     def __init__(
-        self, root: Path, url: str, operator: SigningKey, size: int = 3, n_min: int = 3, patience: float = 20.0
+        self,
+        root: Path,
+        url: str,
+        operator: SigningKey,
+        size: int = 3,
+        n_min: int = 3,
+        patience: float = 20.0,
+        http: httpx.Client | None = None,
+        around: Callable[..., Outside] = outside,
     ) -> None:
+        """`http`, `around`: the operator's line to the service, and everyone's world, where not the real ones."""
         self.root = root
         self.url = url
         self.size = size
         self.n_min = n_min
         self.names = [f"partner-{place:02d}" for place in range(1, size + 1)]
         self._key = operator
-        self._http = httpx.Client(base_url=url, timeout=60)
-        self.operator = SignedClient(self._http, OPERATOR, operator, SystemClock(), SeededSource("operator"))
+        self._http = http or httpx.Client(base_url=url, timeout=60)
+        self._around = around
+        self.operator = SignedClient(self._http, OPERATOR, operator, around().clock, SeededSource("operator"))
         for name in self.names:
             folder = root / name
             folder.mkdir()
@@ -122,10 +132,10 @@ class Choir:
         return self.root / name / "partner.toml"
 
     def partner(self, name: str, **changes: Any) -> Partner:
-        return Partner.open(self.config(name), outside(**changes), passphrase)
+        return Partner.open(self.config(name), self._around(**changes), passphrase)
 
     def agent(self, name: str, **changes: Any) -> Agent:
-        return Agent.open(self.config(name), passphrase=passphrase, outside=outside(**changes))
+        return Agent.open(self.config(name), passphrase=passphrase, outside=self._around(**changes))
 
     # --- what the operator does -----------------------------------------------------------------------
 
@@ -142,7 +152,7 @@ class Choir:
     def enrol_all(self) -> None:
         for name in self.names:
             invited = self.operator.post("/v1/invitations", {"partner": name, "expires_in_seconds": 3600})
-            enrol(self.config(name), done(invited, 201)["token"], outside(), passphrase)
+            enrol(self.config(name), done(invited, 201)["token"], self._around(), passphrase)
             done(self.operator.post(f"/v1/enrolments/{name}/approval"))
 
     def draft_charter(self, **changes: Any) -> Charter:
@@ -191,6 +201,7 @@ class Choir:
             signed = lead.publish_genesis(draft, state)
         both = countersign(signed, OPERATOR, self._key)
         done(self.operator.post(f"/v1/campaigns/{draft.digest}/countersignature", both), 201)
+        self.signed_campaign = both
         return state, draft
 
     def post_plan(
