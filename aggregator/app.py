@@ -22,15 +22,16 @@ from fastapi import FastAPI
 from aggregator.api import problems
 from aggregator.api.constitution import NAME, VERSION
 from aggregator.api.openapi import ROUTERS
-from aggregator.connections import BoundedHttp, CutOff, Server
+from aggregator.connections import BoundedHttp, CutOff, Server, listening
 from aggregator.console import account_pages, oidc_pages, oversight_pages, pages, sign_in
+from aggregator.rounds.blind_sum import end_with_parent
 from aggregator.rounds.budget_watch import BudgetWatch
 from aggregator.rounds.enrolment import everyone
 from aggregator.rounds.lifecycle import Lifecycle
 from aggregator.settings import Settings
 from aggregator.storage.blobs import LocalBlobs
 from aggregator.storage.database import Database
-from aggregator.storage.folder import load_keys
+from aggregator.storage.folder import load_keys, serving
 from aggregator.storage.nonces import NonceStore, boot_id
 from aggregator.storage.notifier import Notifier
 from aggregator.storage.service import Service
@@ -45,6 +46,7 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
 
     pool: where shards are added, the caller's to close; `settings.sum_workers` spawned processes unless given.
     """
+    keys = load_keys(settings.folder)  # before anything is made in a folder that is none
     notifier = Notifier()
     database = Database(settings.database, notifier.publish)
     database.migrate()
@@ -55,7 +57,7 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
         settings=settings,
         database=database,
         blobs=LocalBlobs(settings.blobs),
-        keys=load_keys(settings.folder),
+        keys=keys,
         clock=clock,
         source=source,
         notifier=notifier,
@@ -70,7 +72,8 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
         provider = Provider(settings.oidc, settings, clock)
 
     def make_pool() -> Executor:
-        return pool or ProcessPoolExecutor(settings.sum_workers, multiprocessing.get_context("spawn"))
+        spawning = multiprocessing.get_context("spawn")
+        return pool or ProcessPoolExecutor(settings.sum_workers, spawning, initializer=end_with_parent)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -106,24 +109,27 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
 
 
 def serve(settings: Settings) -> None:
-    """Serve the folder until interrupted; waits GRACE_SECONDS for requests under way."""
+    """Serve the folder until interrupted; waits GRACE_SECONDS for requests under way.
+
+    Raises ConfigurationError, and FolderInUse where another process serves it.
+    """
     configure_logging()
-    app = create_app(settings, SystemClock(), SystemRandom())
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        loop="uvloop",
-        http=BoundedHttp,
-        ws="none",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        timeout_keep_alive=75,
-    )
-    service: Service = app.state.service
-    Server(config, service.notifier.stop).run()
+    load_keys(settings.folder)
+    with serving(settings.folder), listening(settings.host, settings.port) as bound:
+        app = create_app(settings, SystemClock(), SystemRandom())
+        config = uvicorn.Config(
+            app,
+            loop="uvloop",
+            http=BoundedHttp,
+            ws="none",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_keep_alive=75,
+        )
+        service: Service = app.state.service
+        Server(config, service.notifier.stop).run(sockets=[bound])
 
 
 def configure_logging() -> None:

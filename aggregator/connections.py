@@ -4,6 +4,7 @@ Rules:
 1. A request's line and headers have at most MAX_HEAD_BYTES together; more is answered 400, and the connection ends.
 2. They must be whole HEAD_SECONDS after the connection, or the request, has begun.
 3. A request that a stop cuts off is answered 503, which clients take as "send it again", not 500.
+4. The address is taken before the service starts: one that is in use is said so, and nothing was touched.
 Bodies are bounded where they are read (api/authentication.py, api/bulk.py).
 """
 
@@ -18,11 +19,28 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aggregator.api.problems import problem
-from privacy.errors import ServiceUnavailable
+from privacy.errors import ConfigurationError, ServiceUnavailable
 
+# Connections that wait to be taken: as many as uvicorn asks for.
+BACKLOG = 2048
 # A thousand partners can be named in a query.
 MAX_HEAD_BYTES = 96 << 10
 HEAD_SECONDS = 30.0
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket bound to host and port (rule 4). Raises ConfigurationError."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
+            0
+        ]
+        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise ConfigurationError(
+            f"an address to listen on: {host}, port {port}",
+            str(error),
+            "stop what uses it, or set `host` and `port` in chorale-server.toml",
+        ) from None
 
 
 class BoundedHttp(HttpToolsProtocol):

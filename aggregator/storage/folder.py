@@ -4,19 +4,23 @@ Rules:
 1. `server.key` is the *online* signing key: 64 bytes, mode 0600, refused where others may read it.
 2. `operator.pub` holds the operator's public keys; the private one is never in this folder and never read here.
 3. A folder that exists with a key in it is not made anew: a new key would orphan every charter that names the old.
+4. One process serves a folder: a second would sweep away the first one's uploads under way.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from aggregator.settings import SETTINGS_FILE
-from privacy.errors import ConfigurationError
+from privacy.errors import ConfigurationError, FolderInUse
 from privacy.protocol.canonical import canonical
 from privacy.protocol.messages import SigningKeys
 from privacy.protocol.signing import SEED_BYTES, SigningKey
@@ -24,6 +28,7 @@ from privacy.randomness import RandomSource
 
 SERVER_KEY_FILE = "server.key"
 OPERATOR_FILE = "operator.pub"
+_LOCK_FILE = "serving.lock"
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,27 @@ def create_server_folder(
         lines.append(f"shard_bytes = {shard_bytes}")
     (path / SETTINGS_FILE).write_text("\n".join(lines) + "\n", encoding="ascii")
     return key.public
+
+
+@contextmanager
+def serving(path: Path) -> Iterator[None]:
+    """Rule 4, by a lock that the kernel drops when its holder dies. Raises FolderInUse, ConfigurationError."""
+    try:
+        descriptor = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(
+            "a server folder to write in", f"{error.strerror}: {path}", "make it with `chorale-server init`"
+        ) from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FolderInUse(
+                f"no other service in {path}", "one that runs", "stop it, or serve another folder"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def load_keys(path: Path) -> ServiceKeys:

@@ -125,6 +125,79 @@ def test_a_served_round_and_a_quiet_end(
     assert process.returncode in (0, -signal.SIGTERM)
 
 
+def _children(parent: int) -> set[int]:
+    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent)], capture_output=True, text=True, check=False)
+    return {int(line) for line in found.stdout.split()}
+
+
+def _alive(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(") ", 1)[1][0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.system
+def test_a_service_that_is_killed_leaves_no_worker_behind(
+    served: tuple[TestConsortium, httpx.Client, subprocess.Popen[str], Path],
+) -> None:
+    consortium, http, process, _ = served
+    RoundDriver(consortium, http, *consortium.constitute(http)).to_confirmed()
+    workers = _children(process.pid)
+    assert workers
+    process.kill()
+    process.wait()
+    _until(lambda: not any(_alive(worker) for worker in workers))
+
+
+@pytest.mark.system
+def test_a_second_service_on_a_folder_touches_nothing_and_says_so(
+    served: tuple[TestConsortium, httpx.Client, subprocess.Popen[str], Path],
+) -> None:
+    _, http, _, folder = served
+    under_way = folder / "blobs" / "incoming" / "1-0.part"
+    under_way.write_bytes(b"an upload under way")
+    refused = _serve_command(folder)
+    assert refused.returncode == 1
+    assert "folder in use" in refused.stderr
+    assert under_way.exists()
+    assert http.get("/healthz").status_code == 200
+
+
+def test_an_address_in_use_is_said_so_before_anything_is_touched(tmp_path: Path) -> None:
+    folder = tmp_path / "server"
+    TestConsortium(clock=SystemClock()).server_folder(folder)  # type: ignore[arg-type]
+    before = sorted(folder.iterdir())
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        refused = _serve_command(folder, CHORALE_PORT=str(taken.getsockname()[1]))
+    assert refused.returncode == 1
+    assert "Address already in use" in refused.stderr
+    assert sorted(folder.iterdir()) == sorted([*before, folder / "serving.lock"])
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_folder_that_is_none_of_a_service_is_said_so_and_left_alone(tmp_path: Path, made: bool) -> None:
+    folder = tmp_path / "nowhere"
+    if made:
+        folder.mkdir()
+    refused = _serve_command(folder)
+    assert refused.returncode == 1
+    assert "chorale-server init" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not made or list(folder.iterdir()) == []
+
+
+def _serve_command(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "aggregator.cli", "serve", str(folder)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
 def test_nothing_that_could_decrypt_is_imported() -> None:
     program = """
 import sys
