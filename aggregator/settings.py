@@ -83,6 +83,7 @@ class Settings(BaseSettings):
     sum_workers: Annotated[int, Field(ge=1, le=256)] = os.cpu_count() or 1
     session_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 12 * 3600
     session_idle_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 3600
+    two_persons_to_resume: bool = True
     officer_link_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
 
     oidc: Oidc | None = None

@@ -142,6 +142,13 @@ class BudgetExhausted(ChoraleError):
     status = 409
 
 
+class ParticipantSuspended(ChoraleError):
+    """An officer has stopped this participant: nothing more is charged to it until officers let it go on."""
+
+    code = "participant-suspended"
+    status = 403
+
+
 class AccountingFailed(ChoraleError):
     """The accountant's answer is not a number one may rely on (NaN, negative, infinite order): fail closed."""
 

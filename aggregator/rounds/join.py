@@ -2,8 +2,8 @@
 
 Rules:
 1. A join and the reservation of its event are one transaction: no room, no join.
-2. When the whole roster has joined, or at the join deadline with n_min, J is signed and published; in the same
-   transaction every member is charged and every other reservation lapses.
+2. When the whole roster, but for who is suspended, has joined, or at the join deadline with n_min, J is signed and
+   published; in the same transaction every member is charged and every other reservation lapses.
 3. An attempt that closes before that gives its reservations back; nothing charged is ever given back.
 """
 
@@ -22,7 +22,7 @@ from aggregator.rounds.records import (
     require_roster,
     state_of,
 )
-from aggregator.storage import ledger
+from aggregator.storage import ledger, oversight
 from aggregator.storage.service import Service
 from aggregator.storage.tables import AttemptRow, JoinRow
 from privacy.errors import Conflict, DeadlinePassed
@@ -53,6 +53,7 @@ def join(service: Service, round_digest: str, partner: str, signed: Signed[Join]
         now = service.now()
         if now > attempt.join_deadline:
             raise DeadlinePassed(f"a join until {attempt.join_deadline}", f"one at {now}", "join the next attempt")
+        oversight.require_not_suspended(session, partner)
         ledger.reserve(session, charter, plan_of(attempt), round_digest, partner, now)
         alarming.ledgers_compared(session, attempt, partner, signed.body, now)
         session.add(JoinRow(round=round_digest, partner=partner, digest=digest, message=signed.canonical_bytes))
@@ -71,7 +72,8 @@ def settle_joining(service: Service, round_digest: str) -> None:
             return
         charter = charter_of(session, attempt.charter)
         joins = joins_of(session, round_digest)
-        if len(joins) < charter.n_max and service.now() <= attempt.join_deadline:
+        awaited = set(charter.partners) - oversight.suspended(session)
+        if not awaited <= {row.partner for row in joins} and service.now() <= attempt.join_deadline:
             return
         if len(joins) < charter.n_min:
             close(

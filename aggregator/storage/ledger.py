@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from aggregator.storage import oversight
 from aggregator.storage.tables import HoldingRow, LedgerEntryRow, LedgerHeadRow
-from privacy.dp.budget import Budget, Holding, HoldingState
+from privacy.dp.budget import Budget, Holding, HoldingState, limited
 from privacy.dp.events import PrivacyEvent
 from privacy.errors import LedgerBroken
 from privacy.ledger.chain import EMPTY, BudgetMove, RowTotals, next_action_entry, next_budget_entry
-from privacy.ledger.entry import EntryKind, LedgerEntry
+from privacy.ledger.entry import EntryKind, LedgerEntry, OfficersAction
 from privacy.protocol.messages import ChainHead, Charter, Plan
 
 _CHAIN = "consortium"
@@ -41,7 +42,7 @@ def head_at(session: Session, count: int) -> str | None:
 
 
 def budget(session: Session, charter: Charter, charter_digest: str, participant: str) -> Budget:
-    """A participant's budget under one charter."""
+    """A participant's budget under one charter, and under the caps that officers have tightened since."""
     rows = session.scalars(
         select(HoldingRow).where(HoldingRow.charter == charter_digest, HoldingRow.participant == participant)
     )
@@ -50,7 +51,8 @@ def budget(session: Session, charter: Charter, charter_digest: str, participant:
         row.round: Holding(PrivacyEvent.model_validate_json(row.event), index.get(row.row), _STATES[row.state])
         for row in rows
     }
-    return Budget(charter.table, holdings)
+    left = oversight.limits(session, charter_digest, participant)
+    return Budget(limited(charter.table, left), holdings)
 
 
 def reserve(session: Session, charter: Charter, plan: Plan, plan_digest: str, participant: str, at: int) -> None:
@@ -100,9 +102,18 @@ def settle(
         session.flush()
 
 
-def record_action(session: Session, charter: str, at: int, participant: str | None, reason: str) -> None:
-    """Write down what was done that touches no budget."""
-    _append(session, next_action_entry(_locked_head(session), charter, at, participant, reason))
+def record_action(
+    session: Session,
+    charter: str,
+    at: int,
+    participant: str | None,
+    reason: str,
+    action: OfficersAction | None = None,
+) -> int:
+    """Write down what was done that touches no budget; gives the entry's index."""
+    entry = next_action_entry(_locked_head(session), charter, at, participant, reason, action)
+    _append(session, entry)
+    return entry.index
 
 
 def lines(session: Session, after: int, limit: int) -> Iterator[bytes]:

@@ -324,3 +324,28 @@ class AlarmRow(Table):
     acknowledged_at: Mapped[int | None]
     acknowledged_by: Mapped[str | None] = mapped_column(String(80))
     reason: Mapped[str | None] = mapped_column(String(500))
+
+
+class SuspensionRow(Table):
+    """A participant whose joins are refused; the row goes when it is resumed, the ledger keeps both."""
+
+    __tablename__ = "suspensions"
+    participant: Mapped[str] = mapped_column(NAME, primary_key=True)
+    at: Mapped[int]
+    officer: Mapped[str] = mapped_column(String(80))
+    reason: Mapped[str] = mapped_column(String(500))
+    proposed_by: Mapped[str | None] = mapped_column(String(80))
+    proposed_at: Mapped[int | None]
+    proposed_reason: Mapped[str | None] = mapped_column(String(500))
+
+
+class TightenedCapRow(Table):
+    """The newest caps that an officer tightened, and the counts they leave of the charter's table, as JSON."""
+
+    __tablename__ = "tightened_caps"
+    charter: Mapped[str] = mapped_column(ForeignKey("charters.digest"), primary_key=True)
+    participant: Mapped[str] = mapped_column(NAME, primary_key=True)
+    at: Mapped[int]
+    officer: Mapped[str] = mapped_column(String(80))
+    caps: Mapped[bytes]
+    limits: Mapped[bytes]

@@ -60,6 +60,51 @@ def check_table(table: Sequence[TableRow], caps: Caps, honest: int) -> None:
             )
 
 
+def limited(table: tuple[TableRow, ...], limits: Mapping[str, int]) -> tuple[TableRow, ...]:
+    """The table with the counts that a tightened cap has left of it; a limit never adds room."""
+    return tuple(
+        row.model_copy(update={"count": min(row.count, limits[row.name])}) if row.name in limits else row
+        for row in table
+    )
+
+
+def tighten(budget: Budget, caps: Caps, honest: int) -> dict[str, int]:
+    """The counts to which a budget's rows come down so that all of them together fit tighter caps.
+
+    A stop rule on the epsilon spent so far would not be valid where events are chosen adaptively (arXiv
+    2207.08335): so the table itself shrinks, and what it may still hold fits as a whole. What is charged or
+    reserved stays; of the room that is left every row keeps the same share, the largest that fits. Charges that no
+    row covers count as they are. Raises BudgetExhausted where what is taken costs more than the caps already.
+    """
+    taken = {row.name: budget.taken(row.name) for row in budget.table}
+    recovered = [(held.event, 1) for held in budget.holdings.values() if held.row is None]
+    free = {row.name: max(0, row.count - taken[row.name]) for row in budget.table}
+    room = sum(free.values())
+
+    def counts(share: int) -> dict[str, int]:
+        return {name: taken[name] + free[name] * share // max(1, room) for name in taken}
+
+    def fits(share: int) -> bool:
+        left = counts(share)
+        rows = [(row.event, left[row.name]) for row in budget.table if row.event.kind != "none"]
+        return all(
+            epsilon((*rows, *recovered), caps.delta, guarantee, honest) <= caps.epsilon_for(guarantee)
+            for guarantee in Guarantee
+        )
+
+    if not fits(0):
+        raise BudgetExhausted(
+            f"charges and reservations within {caps.epsilon_in_sum} in the sum and {caps.epsilon_alone} alone",
+            "more than that",
+            "nothing charged is given back: suspend the participant, or choose a cap above what is spent",
+        )
+    low, high = 0, room + 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    return counts(low)
+
+
 class HoldingState(Enum):
     RESERVED = "reserved"
     CHARGED = "charged"
@@ -150,9 +195,17 @@ class Budget:
 
     def remaining(self, row: str) -> int:
         """Room left in the row of this name, reservations used up; 0 also where recovery passed the count."""
+        index = self._index(row)
+        return max(0, self.table[index].count - self._taken(index))
+
+    def taken(self, row: str) -> int:
+        """Reserved and charged in the row of this name; above its count where recovery passed it."""
+        return self._taken(self._index(row))
+
+    def _index(self, row: str) -> int:
         for index, candidate in enumerate(self.table):
             if candidate.name == row:
-                return max(0, candidate.count - self._taken(index))
+                return index
         raise UnsafeParameters(
             f"one of the rows {[r.name for r in self.table]}", repr(row), "name a row of this charter's table"
         )

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from privacy.dp.events import PrivacyEvent
 from privacy.errors import ChoraleError, LedgerBroken
-from privacy.ledger.entry import BudgetChange, EntryKind, LedgerEntry, entry_digest
+from privacy.ledger.entry import BudgetChange, EntryKind, LedgerEntry, OfficersAction, entry_digest
 from privacy.protocol.identifiers import ZERO_DIGEST
 from privacy.protocol.messages import ChainHead, Plan
 
@@ -113,7 +113,14 @@ def totals_after(kind: EntryKind, before: RowTotals, held: bool) -> RowTotals:
     return RowTotals(before.charged + spent, before.reserved - (1 if held else 0))
 
 
-def next_action_entry(head: ChainHead, charter: str, at: int, participant: str | None, reason: str) -> LedgerEntry:
+def next_action_entry(
+    head: ChainHead,
+    charter: str,
+    at: int,
+    participant: str | None,
+    reason: str,
+    action: OfficersAction | None = None,
+) -> LedgerEntry:
     return LedgerEntry(
         index=head.count + 1,
         at=at,
@@ -121,6 +128,7 @@ def next_action_entry(head: ChainHead, charter: str, at: int, participant: str |
         kind="action",
         participant=participant,
         budget=None,
+        action=action,
         reason=reason,
         previous=head.head,
     )
@@ -159,6 +167,13 @@ class ChainVerifier:
                 line,
                 "a budget change in every entry but an action",
                 f"a {entry.kind} entry {'without' if entry.budget is None else 'with'} one",
+                "the writer is broken: raise the alarm",
+            )
+        if entry.action is not None and (entry.kind != "action" or self._own):
+            raise LedgerBroken(
+                line,
+                "an officer's action in an action entry of the service's chain, and nowhere else",
+                f"one in a {entry.kind} entry",
                 "the writer is broken: raise the alarm",
             )
         if entry.budget is not None:

@@ -7,7 +7,9 @@ Rules:
    number is visible without replaying from the start, and replaying checks it.
 3. Rows belong to a charter: the same name under another charter is another row. A recovered charge that no row
    of the table covers names `NO_ROW`.
-4. Epsilons are not stored: they follow from the counts, and a better accountant may state them tighter.
+4. What an officer did stands in `action`: who, in which role, and what, beside the reason in their own words.
+   Entries without one leave the field out of their canonical form.
+5. Epsilons are not stored: they follow from the counts, and a better accountant may state them tighter.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from privacy.dp.budget import Caps
 from privacy.dp.events import PrivacyEvent
 from privacy.protocol.canonical import canonical, digest
 from privacy.protocol.identifiers import Digest, Model, PartnerId
@@ -39,6 +42,31 @@ class BudgetChange(Model):
     reserved: Count
 
 
+ActionKind = Literal["suspend", "propose-resume", "resume", "tighten", "acknowledge"]
+
+
+class RowLimit(Model):
+    """The count that a tightened cap leaves of one row, what was charged before included."""
+
+    row: Annotated[str, Field(min_length=1, max_length=64)]
+    count: Count
+
+
+class OfficersAction(Model):
+    """What was done, by which account in which role.
+
+    second: who proposed what this completes. alarm: what was acknowledged. caps, limits: what `tighten` leaves.
+    """
+
+    what: ActionKind
+    officer: Annotated[str, Field(min_length=1, max_length=80)]
+    role: Literal["officer", "operator"]
+    second: Annotated[str, Field(min_length=1, max_length=80)] | None
+    alarm: Digest | None
+    caps: Caps | None
+    limits: tuple[RowLimit, ...]
+
+
 class LedgerEntry(Model):
     index: Positive
     at: UnixSeconds
@@ -46,12 +74,16 @@ class LedgerEntry(Model):
     kind: EntryKind
     participant: PartnerId | None
     budget: BudgetChange | None
+    action: OfficersAction | None = None
     reason: Annotated[str, Field(max_length=500)]
     previous: Digest
 
     @property
     def canonical_bytes(self) -> bytes:
-        return canonical(self.model_dump(mode="json"))
+        written = self.model_dump(mode="json")
+        if self.action is None:
+            del written["action"]
+        return canonical(written)
 
     @property
     def digest(self) -> str:
