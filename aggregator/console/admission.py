@@ -10,6 +10,9 @@ Which of the three was wrong is told to nobody. What is typed is never logged.
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -17,9 +20,10 @@ from sqlalchemy.orm import Session
 
 from aggregator.storage import accounts, attempts, passwords
 from aggregator.storage.accounts import Account
+from aggregator.storage.alarms import Figure, raise_alarm
 from aggregator.storage.attempts import Attempt
 from aggregator.storage.service import Service
-from aggregator.storage.sessions import Opened, open_session, revoke_session
+from aggregator.storage.sessions import CONSORTIUM, Opened, open_session, revoke_session
 from privacy.errors import NotAuthenticated, TooManyAttempts
 
 _NAME = re.compile(accounts.NAME_PATTERN)
@@ -48,6 +52,14 @@ class Whence:
 
 
 @dataclass(frozen=True)
+class _Counted:
+    """failures: with which a delay begins if this attempt fails; 0 if none does."""
+
+    attempt: Attempt
+    failures: int
+
+
+@dataclass(frozen=True)
 class Admitted:
     """Tokens for cookies."""
 
@@ -64,15 +76,16 @@ def by_password(service: Service, typed: Typed, whence: Whence) -> Admitted:
     now = service.clock.now()
     name = typed.name.strip().lower()
     name = name if _NAME.fullmatch(name) else ""
-    attempt = _counted(service, name or typed.name, whence, now)
-    kept = _compared(service, name, typed.password)
-    renewed = passwords.hash_password(typed.password, service.source) if passwords.outdated(kept) else None
-    with service.database.write() as session:
-        account = accounts.prove(session, name, kept, typed.code, now, service.keys.server)
-        attempts.succeeded(session, attempt, now)
-        if renewed is not None:
-            accounts.set_password(session, name, renewed)
-        return admit(session, service, account, whence, "password")
+    counted = _counted(service, name or typed.name, whence, now)
+    with _telling(service, name, counted, now):
+        kept = _compared(service, name, typed.password)
+        renewed = passwords.hash_password(typed.password, service.source) if passwords.outdated(kept) else None
+        with service.database.write() as session:
+            account = accounts.prove(session, name, kept, typed.code, now, service.keys.server)
+            attempts.succeeded(session, counted.attempt, now)
+            if renewed is not None:
+                accounts.set_password(session, name, renewed)
+            return admit(session, service, account, whence, "password")
 
 
 def confirm(service: Service, account: str, password: str, code: str) -> None:
@@ -80,11 +93,12 @@ def confirm(service: Service, account: str, password: str, code: str) -> None:
     now = service.clock.now()
     attempt = attempts.from_inside(account)
     with service.database.write() as session:
-        attempts.begin(session, attempt, now)
-    kept = _compared(service, account, password)
-    with service.database.write() as session:
-        accounts.prove(session, account, kept, code, now, service.keys.server)
-        attempts.succeeded(session, attempt, now)
+        counted = _Counted(attempt, attempts.begin(session, attempt, now))
+    with _telling(service, account, counted, now):
+        kept = _compared(service, account, password)
+        with service.database.write() as session:
+            accounts.prove(session, account, kept, code, now, service.keys.server)
+            attempts.succeeded(session, attempt, now)
 
 
 def admit(session: Session, service: Service, account: Account, whence: Whence, way: str) -> Admitted:
@@ -99,7 +113,7 @@ def admit(session: Session, service: Service, account: Account, whence: Whence, 
     return Admitted(account, token, browser)
 
 
-def _counted(service: Service, name: str, whence: Whence, now: float) -> Attempt:
+def _counted(service: Service, name: str, whence: Whence, now: float) -> _Counted:
     """Rule 1."""
     try:
         with service.database.write() as session:
@@ -107,11 +121,27 @@ def _counted(service: Service, name: str, whence: Whence, now: float) -> Attempt
                 attempt = attempts.from_known_browser(name, whence.browser)
             else:
                 attempt = attempts.from_elsewhere(name, whence.address)
-            attempts.begin(session, attempt, now)
+            return _Counted(attempt, attempts.begin(session, attempt, now))
     except TooManyAttempts:
         _log.warning("sign-in-delayed", address=whence.address)
         raise
-    return attempt
+
+
+@contextmanager
+def _telling(service: Service, name: str, counted: _Counted, now: float) -> Iterator[None]:
+    """Raise an alarm where a failure begins a delay for an account that there is."""
+    try:
+        yield
+    except NotAuthenticated:
+        if counted.failures:
+            with service.database.write() as session:
+                account = accounts.named(session, name)
+                if account is not None:
+                    day = time.strftime("%Y-%m-%d", time.gmtime(now))
+                    figures: dict[str, Figure] = {"account": name, "day": day, "failures": counted.failures}
+                    concerns = None if account.scope == CONSORTIUM else account.scope
+                    raise_alarm(session, "locked_out", concerns, figures, int(now))
+        raise
 
 
 def _compared(service: Service, name: str, password: str) -> str:

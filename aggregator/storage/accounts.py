@@ -81,6 +81,12 @@ def find(session: Session, name: str) -> Account:
     return _account(_row(session, name))
 
 
+def named(session: Session, name: str) -> Account | None:
+    """The account of this name, if there is one."""
+    row = session.get(AccountRow, name)
+    return None if row is None else _account(row)
+
+
 def everyone(session: Session) -> list[Account]:
     return [_account(row) for row in session.scalars(select(AccountRow).order_by(AccountRow.name))]
 

@@ -88,8 +88,11 @@ def network(address: str) -> str:
     return str(parsed)
 
 
-def begin(session: Session, attempt: Attempt, now: float) -> None:
-    """Count it as failed, in a write transaction. Raises TooManyAttempts while a delay lasts."""
+def begin(session: Session, attempt: Attempt, now: float) -> int:
+    """Count it as failed, in a write transaction. Raises TooManyAttempts while a delay lasts.
+
+    Gives how many failures there are if, unless it succeeds, a delay begins with it; else 0.
+    """
     rows = [(_row(session, key), bound) for key, bound in attempt.counted]
     wait = max(row.until for row, _ in rows) - now
     if wait > 0:
@@ -100,6 +103,7 @@ def begin(session: Session, attempt: Attempt, now: float) -> None:
         row.failures = 1 if now - row.last > bound.forget else row.failures + 1
         row.last = now
         row.until = now + bound.delay(row.failures)
+    return max((row.failures for row, bound in rows if row.until > now and bound is not EVERYONE), default=0)
 
 
 def succeeded(session: Session, attempt: Attempt, now: float) -> None:

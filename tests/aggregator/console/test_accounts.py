@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 from aggregator.console.admission import Typed, Whence, by_password
 from aggregator.console.cookies import BROWSER_COOKIE, SESSION_COOKIE
 from aggregator.storage import accounts, passwords
+from aggregator.storage.alarms import Alarm, alarms
 from aggregator.storage.attempts import ACCOUNT, EVERYONE, ONE_PLACE, Bound, network
 from privacy.errors import NotAuthenticated
 from tests.aggregator.conftest import Running
@@ -190,6 +191,28 @@ def test_whoever_guesses_is_slowed_down_and_the_officers_own_browser_is_not(runn
     without_cookies(running)
     running.consortium.clock.seconds += ONE_PLACE.first + 30
     assert sign_in(running, kim).status_code == 303
+
+
+def test_guessing_raises_an_alarm_for_the_accounts_scope_once_a_day(running: Running) -> None:
+    person = take_into_use(running, account_link(running, "lee", "officer", "partner-01"), "lee")
+    without_cookies(running)
+
+    def guess(times: int, **wrong: str) -> list[Alarm]:
+        for _ in range(times):
+            sign_in(running, person, **wrong)
+            without_cookies(running)
+            running.consortium.clock.seconds += 1000
+        with running.service.database.read() as session:
+            return alarms(session, "partner-01", 10)
+
+    assert guess(ONE_PLACE.free, code="000000") == []
+    # Right after five failures: the sixth attempt would begin a delay, and succeeds.
+    assert guess(1) == []
+    assert guess(2 * ONE_PLACE.free, name="nobody", code="000000") == []
+    (alarm,) = guess(ONE_PLACE.free + 3, code="000000")
+    assert (alarm.kind, alarm.detail["account"], alarm.participant) == ("locked_out", "lee", "partner-01")
+    with running.service.database.read() as session:
+        assert alarms(session, "partner-02", 10) == []
 
 
 def test_a_name_that_is_no_account_is_slowed_down_alike(running: Running, kim: Person) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -113,6 +114,7 @@ def test_a_code_brought_to_another_browser_is_refused(served: TestClient) -> Non
 # --- against one that lies ----------------------------------------------------------------------------
 
 
+@lru_cache
 def new_key(name: str) -> RSAKey:
     return RSAKey.generate_key(2048, parameters={"kid": name, "use": "sig"})
 
