@@ -12,9 +12,8 @@ from fastapi.responses import PlainTextResponse, RedirectResponse
 
 from aggregator.console.round_page import round_page
 from aggregator.console.security import ConsoleRoute, SignedIn, TheService
-from aggregator.console.standing import Pending, Standings
+from aggregator.console.standing import Pending, standings
 from aggregator.console.words import STYLES, page, style
-from aggregator.storage.service import Service
 from privacy.errors import NotFound
 
 router = APIRouter(prefix="/console", route_class=ConsoleRoute, include_in_schema=False)
@@ -22,7 +21,7 @@ router = APIRouter(prefix="/console", route_class=ConsoleRoute, include_in_schem
 
 @router.get("")
 def overview(request: Request, viewer: SignedIn, service: TheService) -> Response:
-    shown = _standings(request, service).overview(viewer)
+    shown = standings(request, service).overview(viewer)
     template = "pending.html" if isinstance(shown, Pending) else "overview.html"
     return page(request, template, shown=shown, signed_in=viewer)
 
@@ -46,12 +45,3 @@ def nowhere(path: str) -> Response:
     if not path:
         return RedirectResponse("/console", status_code=308)
     raise NotFound("a page of the console", path[:80], "open the overview")
-
-
-def _standings(request: Request, service: Service) -> Standings:
-    """One tally a service; two made at once by chance agree, and one of them is kept."""
-    state = request.app.state
-    if not hasattr(state, "console_standings"):
-        state.console_standings = Standings(service)
-    standings: Standings = state.console_standings
-    return standings

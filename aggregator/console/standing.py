@@ -9,25 +9,33 @@ Rules:
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
+from fastapi import Request
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from aggregator.rounds import charter as charters
-from aggregator.rounds.records import plan_of
-from aggregator.storage import ledger
+from aggregator.rounds.records import charter_in_force, plan_of
+from aggregator.storage import alarms, ledger, oversight
+from aggregator.storage.alarms import Alarm
 from aggregator.storage.service import Service, stored
 from aggregator.storage.sessions import Viewer
-from aggregator.storage.tables import AttemptRow, CharterRow
+from aggregator.storage.tables import AttemptRow, CharterRow, LedgerEntryRow, SuspensionRow
+from privacy.dp.budget import limited
+from privacy.dp.events import Guarantee
+from privacy.errors import NotFound
 from privacy.ledger.entry import LedgerEntry
 from privacy.protocol.messages import Charter, Cohort, Seal
 from privacy.protocol.round_state import RoundState
+from privacy.report import figures
 from privacy.report.budget_report import BudgetReport, ParticipantBudget
 from privacy.report.build import Outcomes, framed, participant_budget
-from privacy.report.tally import Tally
+from privacy.report.tally import Charge, Tally
 
 RECENT_ROUNDS = 12
+RECENT_ENTRIES = 200
 _PAGE = 2000
 
 
@@ -61,11 +69,36 @@ class Overview:
     states: dict[str, str]
     rounds: tuple[RoundLine, ...]
     outside: bool
+    waiting: int = 0
+    forecasts: Mapping[str, int | None] = field(default_factory=dict)
 
     @property
     def explained(self) -> ParticipantBudget | None:
         """Whose epsilon is put into words: the one of which most is spent."""
         return max(self.report.participants, key=_spent, default=None)
+
+
+@dataclass(frozen=True)
+class ParticipantPage:
+    """entries: the newest first. power: (false alarms, detection) by guarantee. copies: (holders, epsilon).
+
+    forecast: when the table is used up if charges keep their pace, seconds since 1970; None if that says nothing.
+    """
+
+    budget: ParticipantBudget
+    privacy_unit: str
+    honest: int
+    entries: tuple[LedgerEntry, ...]
+    outcomes: Outcomes
+    alarms: tuple[Alarm, ...]
+    names: Mapping[str, str]
+    suspension: SuspensionRow | None
+    tightened: bool
+    below_n_min: bool
+    n_min: int
+    power: Mapping[str, tuple[tuple[float, float], ...]]
+    copies: tuple[tuple[int, float], ...]
+    forecast: int | None
 
 
 class Standings:
@@ -93,7 +126,65 @@ class Standings:
             outcomes = _outcomes(session, in_force.digest)
             with self._lock:
                 tally = self._up_to_date(session, in_force.digest)
-                return _overview(self._service.now(), charter, tally, outcomes, list(attempts), viewer)
+                effective = {name: in_effect(session, in_force.digest, charter, name) for name in charter.partners}
+                stopped = oversight.suspended(session)
+                waiting = alarms.count_alarms(
+                    session, None if viewer.whole_consortium else viewer.scope, waiting=True
+                )
+                made = _overview(self._service.now(), charter, tally, outcomes, list(attempts), viewer, effective)
+                states = {
+                    name: "console.state_suspended" if name in stopped else state
+                    for name, state in made.states.items()
+                }
+                forecasts = {
+                    one.partner: _forecast(one, tally.participant(one.partner).charges, self._service.now())
+                    for one in made.report.participants
+                }
+                return replace(made, states=states, waiting=waiting, forecasts=forecasts)
+
+    def participant(self, viewer: Viewer, partner: str) -> ParticipantPage:
+        """One participant's page. Raises NotFound beyond the viewer's scope, WrongState, AccountingFailed."""
+        with self._service.database.read() as session:
+            digest, charter = charter_in_force(session)
+            if not viewer.may_see(partner) or partner not in charter.partners:
+                raise NotFound("a participant of your scope", partner[:64], "open the overview")
+            outcomes = _outcomes(session, digest)
+            attempts = session.scalars(select(AttemptRow).order_by(AttemptRow.join_deadline.desc()).limit(1)).all()
+            present = plan_of(attempts[0]).event if attempts and attempts[0].charter == digest else None
+            own = in_effect(session, digest, charter, partner)
+            with self._lock:
+                tally = self._up_to_date(session, digest).participant(partner)
+                charges = list(tally.charges)
+                entries = session.scalars(
+                    select(LedgerEntryRow.entry)
+                    .where(LedgerEntryRow.participant == partner)
+                    .order_by(LedgerEntryRow.index.desc())
+                    .limit(RECENT_ENTRIES)
+                ).all()
+                budget = participant_budget(own, partner, tally, outcomes, present, curve=True)
+            stopped = oversight.suspended(session)
+            row = oversight.suspension(session, partner)
+            raised = alarms.alarms(session, partner, RECENT_ROUNDS)
+        spent = figures.counts(charge.change.event for charge in charges)
+        return ParticipantPage(
+            budget=budget,
+            privacy_unit=charter.privacy_unit,
+            honest=charter.honest,
+            entries=tuple(LedgerEntry.model_validate_json(entry) for entry in entries),
+            outcomes=outcomes,
+            alarms=tuple(alarm for alarm in raised if alarm.participant == partner),
+            names={one.partner: one.name for one in charter.roster},
+            suspension=row,
+            tightened=own is not charter,
+            below_n_min=charter.n_max - len(stopped | {partner}) < charter.n_min,
+            n_min=charter.n_min,
+            power={g.value: figures.detections(spent, g, charter.honest) for g in Guarantee} if spent else {},
+            copies=tuple(
+                (n, figures.epsilon_for_copies(spent, budget.delta, Guarantee.IN_SUM, charter.honest, n))
+                for n in ((2, 3) if spent else ())
+            ),
+            forecast=_forecast(budget, charges, self._service.now()),
+        )
 
     def _up_to_date(self, session: Session, charter: str) -> Tally:
         if self._tally.charter != charter:
@@ -106,13 +197,30 @@ class Standings:
                 return self._tally
 
 
+def standings(request: Request, service: Service) -> Standings:
+    """One tally a service; two made at once by chance agree, and one of them is kept."""
+    state = request.app.state
+    if not hasattr(state, "console_standings"):
+        state.console_standings = Standings(service)
+    kept: Standings = state.console_standings
+    return kept
+
+
 def _overview(
-    now: int, charter: Charter, tally: Tally, outcomes: Outcomes, attempts: list[AttemptRow], viewer: Viewer
+    now: int,
+    charter: Charter,
+    tally: Tally,
+    outcomes: Outcomes,
+    attempts: list[AttemptRow],
+    viewer: Viewer,
+    effective: Mapping[str, Charter],
 ) -> Overview:
     rounds = tuple(_line(attempt) for attempt in attempts)
     present = plan_of(attempts[0]).event if attempts and attempts[0].charter == tally.charter else None
     shown = [name for name in charter.partners if viewer.may_see(name)]
-    budgets = tuple(participant_budget(charter, name, tally.participant(name), outcomes, present) for name in shown)
+    budgets = tuple(
+        participant_budget(effective[name], name, tally.participant(name), outcomes, present) for name in shown
+    )
     report = framed(charter, tally, now, "service", budgets)
     return Overview(
         report, {budget.partner: _state(budget, rounds) for budget in budgets}, rounds, outside=not shown
@@ -163,3 +271,24 @@ def _pending(session: Session) -> Pending:
 def _spent(budget: ParticipantBudget) -> float:
     epsilon = budget.guarantees[0].epsilon
     return float("inf") if epsilon == "infinite" else epsilon
+
+
+def in_effect(session: Session, digest: str, charter: Charter, partner: str) -> Charter:
+    """The charter as it now binds one participant: with the caps and counts that officers tightened."""
+    caps = oversight.caps(session, digest, partner)
+    if caps is None:
+        return charter
+    roster = tuple(
+        entry.model_copy(update={"caps": caps}) if entry.partner == partner else entry for entry in charter.roster
+    )
+    table = limited(charter.table, oversight.limits(session, digest, partner))
+    return charter.model_copy(update={"roster": roster, "table": table})
+
+
+def _forecast(budget: ParticipantBudget, charges: list[Charge], now: int) -> int | None:
+    """By the pace from the first charge to now; a pace needs two charges."""
+    if budget.rounds_left is None or len(charges) < 2:
+        return None
+    pace = (charges[-1].at - charges[0].at) / (len(charges) - 1)
+    due = max(charges[-1].at, now) + pace * budget.rounds_left
+    return int(due) if due < 4e9 else None

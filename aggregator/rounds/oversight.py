@@ -74,8 +74,13 @@ def resume(service: Service, viewer: Viewer, participant: str, reason: str) -> R
         return "resumed"
 
 
-def tighten_caps(service: Service, viewer: Viewer, participant: str, wanted: Caps, reason: str) -> bool:
-    """Lower a participant's caps; False where they are these already. Raises NotAllowed, BudgetExhausted."""
+def tighten_caps(
+    service: Service, viewer: Viewer, participant: str, epsilon_in_sum: float, epsilon_alone: float, reason: str
+) -> bool:
+    """Lower a participant's caps, at the delta they have; False where they are these already.
+
+    Raises NotAllowed; UnsafeParameters for a looser cap, BudgetExhausted for one below what is taken.
+    """
     viewer.require("tighten", participant)
     reason = checked_reason(reason)
     for _ in range(_TRIES):
@@ -84,6 +89,7 @@ def tighten_caps(service: Service, viewer: Viewer, participant: str, wanted: Cap
             require_roster(charter, participant)
             standing = ledger.budget(session, charter, digest, participant)
             present = oversight.caps(session, digest, participant) or charter.entry(participant).caps
+        wanted = Caps(epsilon_alone=epsilon_alone, epsilon_in_sum=epsilon_in_sum, delta=present.delta)
         if wanted == present:
             return False
         _check_tighter(wanted, present)
@@ -132,11 +138,7 @@ def checked_reason(text: str) -> str:
 
 
 def _check_tighter(wanted: Caps, present: Caps) -> None:
-    if (
-        wanted.epsilon_in_sum > present.epsilon_in_sum
-        or wanted.epsilon_alone > present.epsilon_alone
-        or wanted.delta != present.delta
-    ):
+    if wanted.epsilon_in_sum > present.epsilon_in_sum or wanted.epsilon_alone > present.epsilon_alone:
         raise UnsafeParameters(
             f"caps no looser than {present.epsilon_in_sum} in the sum and {present.epsilon_alone} alone",
             f"{wanted.epsilon_in_sum} and {wanted.epsilon_alone}",

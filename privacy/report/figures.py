@@ -43,3 +43,9 @@ def even_odds(spent: Counts, guarantee: Guarantee, honest: int) -> float:
 def detections(spent: Counts, guarantee: Guarantee, honest: int) -> tuple[tuple[float, float], ...]:
     """(false-alarm rate, detection rate) pairs of the best attacker."""
     return attack_power(spent, guarantee, honest).at
+
+
+@lru_cache(maxsize=1024)
+def epsilon_for_copies(spent: Counts, delta: float, guarantee: Guarantee, honest: int, copies: int) -> float:
+    """Epsilon for a record that several participants hold; about a second where it is new."""
+    return accountant.epsilon_for_copies(spent, delta, guarantee, honest, copies)

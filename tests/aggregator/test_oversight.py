@@ -13,6 +13,7 @@ from aggregator.app import create_app
 from aggregator.rounds import oversight
 from aggregator.storage import alarms, ledger
 from aggregator.storage.alarms import raise_alarm
+from aggregator.storage.service import Service
 from aggregator.storage.sessions import CONSORTIUM, Role, Viewer
 from privacy.dp.accountant import epsilon
 from privacy.dp.budget import Caps
@@ -28,6 +29,10 @@ from tests.consortium import SeededSource, TestConsortium, done, refused
 
 def _viewer(account: str | None = "kim", role: Role = "officer", scope: str = CONSORTIUM) -> Viewer:
     return Viewer(account or "a visitor", account, role, scope, 2e9)
+
+
+def _tighten(service: Service, viewer: Viewer, name: str, caps: Caps, reason: str) -> bool:
+    return oversight.tighten_caps(service, viewer, name, caps.epsilon_in_sum, caps.epsilon_alone, reason)
 
 
 def _actions(running: Running) -> list[LedgerEntry]:
@@ -112,7 +117,7 @@ def test_who_may_not_act_changes_nothing(driver: RoundDriver, running: Running, 
     for act in (
         lambda: oversight.suspend(service, viewer, name, "because"),
         lambda: oversight.resume(service, viewer, name, "because"),
-        lambda: oversight.tighten_caps(service, viewer, name, caps, "because"),
+        lambda: _tighten(service, viewer, name, caps, "because"),
         lambda: oversight.acknowledge(service, viewer, alarm.id, "because"),
     ):
         with pytest.raises(NotAllowed):
@@ -131,8 +136,8 @@ def test_a_tighter_cap_leaves_a_table_that_fits_and_refuses_beyond_it(
         epsilon_in_sum=spent_by[Guarantee.IN_SUM], epsilon_alone=present.epsilon_alone, delta=present.delta
     )
     driver.join_all()
-    assert oversight.tighten_caps(service, _viewer(), name, wanted, "less for us")
-    assert not oversight.tighten_caps(service, _viewer(), name, wanted, "less for us")
+    assert _tighten(service, _viewer(), name, wanted, "less for us")
+    assert not _tighten(service, _viewer(), name, wanted, "less for us")
     with service.database.read() as session:
         assert ledger.budget(session, charter, charter.digest, name).remaining(row.name) == 1
         other = ledger.budget(session, charter, charter.digest, driver.names[1])
@@ -141,10 +146,10 @@ def test_a_tighter_cap_leaves_a_table_that_fits_and_refuses_beyond_it(
     assert entry.action is not None
     assert (entry.action.caps, entry.action.limits[0].count, entry.participant) == (wanted, 2, name)
     with pytest.raises(UnsafeParameters, match="new charter"):
-        oversight.tighten_caps(service, _viewer(), name, present, "more again")
+        _tighten(service, _viewer(), name, present, "more again")
     below = wanted.model_copy(update={"epsilon_in_sum": wanted.epsilon_in_sum / 10})
     with pytest.raises(BudgetExhausted):
-        oversight.tighten_caps(service, _viewer(), name, below, "less than is spent")
+        _tighten(service, _viewer(), name, below, "less than is spent")
 
 
 def test_joins_beyond_a_tightened_cap_are_refused(driver: RoundDriver, running: Running) -> None:
@@ -153,7 +158,7 @@ def test_joins_beyond_a_tightened_cap_are_refused(driver: RoundDriver, running: 
     caps = charter.roster[0].caps
     one = epsilon([(row.event, 1)], caps.delta, Guarantee.IN_SUM, charter.honest)
     wanted = caps.model_copy(update={"epsilon_in_sum": one * 0.99})
-    oversight.tighten_caps(running.service, _viewer(), name, wanted, "nothing at all")
+    _tighten(running.service, _viewer(), name, wanted, "nothing at all")
     refused(driver.join(name), 409, "budget-exhausted")
     done(driver.join(driver.names[1]), 201)
 

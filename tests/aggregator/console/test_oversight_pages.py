@@ -1,0 +1,117 @@
+"""The pages behind the overview, and officers who act by their forms."""
+
+from __future__ import annotations
+
+import pytest
+
+from aggregator.storage import oversight
+from aggregator.storage.alarms import raise_alarm
+from tests.aggregator.conftest import Running
+from tests.aggregator.console.browser import send, sign_in_as, visit
+from tests.aggregator.console.test_pages import _Strict
+from tests.aggregator.driver import RoundDriver
+from tests.consortium import done, refused
+
+
+@pytest.fixture
+def page(driver: RoundDriver) -> str:
+    return f"/console/participants/{driver.names[0]}"
+
+
+def _suspended(running: Running) -> frozenset[str]:
+    with running.service.database.read() as session:
+        return oversight.suspended(session)
+
+
+def _alarm(running: Running, participant: str | None) -> None:
+    with running.service.database.write() as session:
+        detail = {"entry": 3, "officer": "<i>kim</i>"}
+        raise_alarm(session, "suspended", participant, detail, running.service.now())
+
+
+def test_an_officer_suspends_by_the_form_and_the_next_join_is_refused(
+    driver: RoundDriver, running: Running, page: str
+) -> None:
+    name = driver.names[0]
+    sign_in_as(running)
+    assert "fewer than n_min" in running.http.get(page).text
+    answer = send(running, f"{page}/suspend", {"reason": "its machine was stolen"}, page=page)
+    assert (answer.status_code, answer.headers["location"]) == (303, page)
+    refused(driver.join(name), 403, "participant-suspended")
+    assert "its machine was stolen" in running.http.get(page).text
+    assert "Suspended" in running.http.get("/console").text
+    for account in ("kim", "lee"):
+        sign_in_as(running, account=account)
+        assert send(running, f"{page}/resume", {"reason": "found again"}, page=page).status_code == 303
+    done(driver.join(name), 201)
+    text = running.http.get(page).text
+    for did in ("suspended by kim", "kim proposes to resume", "resumed by lee"):
+        assert did in text
+
+
+def test_a_cap_is_tightened_by_the_form(driver: RoundDriver, running: Running, page: str) -> None:
+    sign_in_as(running)
+    caps = {"epsilon_in_sum": "1.5", "epsilon_alone": "9"}
+    answer = send(running, f"{page}/tighten", {**caps, "reason": "less for us"}, page=page)
+    assert answer.status_code == 303
+    text = running.http.get(page).text
+    assert "of 1.5" in text
+    assert "tightened by kim" in text
+    assert "of 1.5" in running.http.get("/console").text
+    looser = send(running, f"{page}/tighten", {**caps, "epsilon_in_sum": "2", "reason": "more"}, page=page)
+    assert looser.status_code == 422
+    for wrong in ("nan", "-1", "x", "1e999"):
+        bad = send(running, f"{page}/tighten", {**caps, "epsilon_in_sum": wrong, "reason": "why"}, page=page)
+        assert bad.status_code == 422
+
+
+def test_forms_are_shown_to_who_may_act_and_refused_to_who_may_not(
+    driver: RoundDriver, running: Running, page: str
+) -> None:
+    name, other = driver.names[:2]
+    visit(running)
+    assert "/suspend" not in running.http.get(page).text
+    assert send(running, f"{page}/suspend", {"reason": "because"}, page="/console").status_code == 403
+    sign_in_as(running, "auditor")
+    assert "/suspend" not in running.http.get(page).text
+    assert send(running, f"{page}/suspend", {"reason": "because"}, page="/console").status_code == 403
+    sign_in_as(running, "officer", scope=other)
+    assert running.http.get(page).status_code == 404
+    assert send(running, f"{page}/suspend", {"reason": "because"}, page="/console").status_code == 403
+    sign_in_as(running, "officer", scope=name)
+    assert running.http.post(f"{page}/suspend", data={"reason": "because"}).status_code == 403  # without its token
+    assert _suspended(running) == frozenset()
+    assert send(running, f"{page}/suspend", {"reason": "because"}, page=page).status_code == 303
+    assert _suspended(running) == {name}
+
+
+def test_an_alarm_is_acknowledged_by_its_form(driver: RoundDriver, running: Running) -> None:
+    name = driver.names[0]
+    _alarm(running, name)
+    _alarm(running, driver.names[1])
+    sign_in_as(running, scope=name)
+    text = running.http.get("/console/alarms").text
+    assert text.count("/acknowledge") == 1
+    assert "&lt;i&gt;kim" in text
+    assert "1 to be looked at" in running.http.get("/console").text
+    action = text.split('action="')[2].split('"')[0]
+    assert send(running, action, {"reason": "talked to them"}, page="/console/alarms").status_code == 303
+    assert "talked to them" in running.http.get("/console/alarms").text
+    assert "to be looked at" not in running.http.get("/console").text.lower()
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_the_pages_hold_nothing_that_the_policy_blocks(
+    driver: RoundDriver, running: Running, page: str, language: str
+) -> None:
+    driver.join_all()
+    _alarm(running, driver.names[0])
+    sign_in_as(running)
+    for path in (page, "/console/alarms", "/console/alarms?page=x"):
+        parser = _Strict()
+        mark = "&" if "?" in path else "?"
+        answer = running.http.get(f"{path}{mark}language={language}")
+        assert answer.status_code == 200
+        parser.feed(answer.text)
+        assert parser.faults == []
+        assert len(parser.ids) == len(set(parser.ids))
