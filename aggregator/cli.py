@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from aggregator.operator import account_commands, ledger_commands, screens
+from aggregator.operator import account_commands, ledger_commands, report_commands, screens
 from aggregator.operator.asking import confirm, passphrase_prompt, print_line, show
 from aggregator.operator.budget_plan import budget_plan
 from aggregator.operator.charter_draft import build_charter, costs, read_draft
@@ -53,6 +53,7 @@ round_app = typer.Typer(no_args_is_help=True, help="Round attempts.")
 app.add_typer(charter_app, name="charter")
 app.add_typer(round_app, name="round")
 app.add_typer(account_commands.app, name="account")
+app.add_typer(report_commands.app, name="report")
 app.command("budget-plan")(budget_plan)
 
 

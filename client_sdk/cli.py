@@ -9,9 +9,10 @@ from __future__ import annotations
 import typer
 
 from client_sdk.commands.audits import audit_app
-from client_sdk.commands.budgets import budget_app, report
+from client_sdk.commands.budgets import budget_app
 from client_sdk.commands.charters import charter_app, enrol
 from client_sdk.commands.ledgers import ledger_app
+from client_sdk.commands.reports import report_app
 from client_sdk.commands.running import campaign_app, export, run, status
 from client_sdk.terminal import show_error
 from privacy.errors import ChoraleError
@@ -31,7 +32,7 @@ app.command()(status)
 app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(audit_app, name="audit")
-app.command()(report)
+app.add_typer(report_app, name="report")
 app.command()(export)
 
 

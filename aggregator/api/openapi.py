@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from aggregator.api import accounts, bulk, campaigns, constitution, ledger, rounds
+from aggregator.api import accounts, bulk, campaigns, constitution, ledger, reports, rounds
 from aggregator.api.routes import DOCUMENTED
 from privacy.protocol.http_contract import (
     DIGEST_HEADER,
@@ -29,6 +29,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     rounds.router,
     bulk.router,
     ledger.router,
+    reports.router,
     accounts.router,
 )
 _UNSIGNED = frozenset({("/v1/about", "get"), ("/healthz", "get"), ("/v1/enrolments", "post")})

@@ -16,6 +16,7 @@ from aggregator.operator import answers
 from aggregator.operator.signed_http import Query, SignedHttp
 from privacy.errors import MalformedMessage
 from privacy.protocol.canonical import canonical
+from privacy.protocol.http_contract import split_frame
 from privacy.protocol.messages import Abort, Campaign, Charter, Plan, Signed
 
 AnswerT = TypeVar("AnswerT", bound=answers.Answer)
@@ -98,6 +99,11 @@ class OperatorClient:
     def ledger(self, after: int, limit: int) -> list[bytes]:
         """Up to `limit` entries behind the `after`-th, one line each."""
         return self._http.request("GET", "/v1/ledger", query={"after": after, "limit": limit}).splitlines()
+
+    def report(self, form: str, language: str, participant: str, first: str, last: str) -> tuple[bytes, bytes]:
+        """(signature file, report); nothing is verified here."""
+        query = {"format": form, "language": language, "participant": participant, "from": first, "to": last}
+        return split_frame(self._http.request("GET", "/v1/report", query={k: v for k, v in query.items() if v}))
 
     def officer_link(self, officer: str, scope: str) -> answers.OfficerLink:
         body = canonical({"officer": officer, "scope": scope})

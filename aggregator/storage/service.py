@@ -17,6 +17,7 @@ from aggregator.storage.database import Database
 from aggregator.storage.folder import ServiceKeys
 from aggregator.storage.nonces import NonceStore
 from aggregator.storage.notifier import Notifier
+from aggregator.storage.reports import ReportDesk
 from privacy.clock import Clock
 from privacy.protocol.messages import BodyT, Signed, SigningKeys, signed_model
 from privacy.protocol.signing import Verifier
@@ -36,6 +37,7 @@ class Service:
     notifier: Notifier
     nonces: NonceStore
     verifier: Verifier = field(default_factory=Verifier)
+    reports: ReportDesk = field(default_factory=ReportDesk)
     documents: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     """The newest round document of each attempt, with its version; kept by aggregator.rounds.document."""
     enrolled: dict[str, SigningKeys] = field(default_factory=dict)

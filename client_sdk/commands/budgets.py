@@ -1,4 +1,4 @@
-"""`budget` and `report`: this partner's own ledger, beside what the service says (protocol 6.4)."""
+"""`budget`: this partner's own ledger, beside what the service says (protocol 6.4)."""
 
 from __future__ import annotations
 
@@ -9,14 +9,13 @@ import typer
 from rich.table import Table
 
 from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_partner, out, print_json
-from client_sdk.durable import make_folder, write_durably
 from client_sdk.partner import Partner
 from client_sdk.policy import Policy
 from privacy.errors import ChoraleError, ServiceUnavailable
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport, GuaranteeBudget, ParticipantBudget
 from privacy.report.build import build_report
-from privacy.report.render import render_html, render_json
+from privacy.report.period import Period
 
 budget_app = typer.Typer(help="What this partner spent, and what is left.")
 _NAMES = {"in_sum": "in the sum", "alone": "alone"}
@@ -65,22 +64,8 @@ def resume(
     out().print("Written down. The count of attempts without a result starts anew.")
 
 
-def report(
-    folder: Annotated[Path, typer.Argument(help="Folder for report.html and report.json.")] = Path("report"),
-    config: Config = Path(DEFAULT_CONFIG),
-    language: Annotated[str, typer.Option(help="en or ko.")] = "en",
-) -> None:
-    """Write the privacy report of this partner's own ledger."""
-    with open_partner(config) as partner:
-        made = own_report(partner)
-    make_folder(folder)
-    write_durably(folder / "report.html", render_html(made, language).encode("utf-8"))
-    write_durably(folder / "report.json", render_json(made))
-    out().print(f"{folder / 'report.html'} and {folder / 'report.json'}")
-
-
-def own_report(partner: Partner) -> BudgetReport:
-    """From this partner's own ledger, under the pinned charter."""
+def own_report(partner: Partner, period: Period | None = None) -> BudgetReport:
+    """From this partner's own ledger, under the pinned charter; all of it unless a period is given."""
     return build_report(
         partner.charter,
         partner.own_ledger.entries,
@@ -92,6 +77,7 @@ def own_report(partner: Partner) -> BudgetReport:
             if record.ending is not None
         },
         participants=[partner.name],
+        period=period,
     )
 
 

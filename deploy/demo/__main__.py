@@ -134,7 +134,9 @@ def results(
         gates = [*accuracy_gates(scores), *gates]
     print_results(console, scores, spent, settings.delta, costs, gates)
     for partner in PARTNERS:
-        consortium.partner(partner, "report", str(OUT.resolve() / "reports" / partner))
+        for form in ("pdf", "html", "json"):
+            file = OUT.resolve() / "reports" / partner / f"report.{form}"
+            consortium.partner(partner, "report", "--out", str(file))
     (OUT / "results.svg").write_text(picture(scores), encoding="utf-8")
     write_json(OUT / "results.json", scores=scores, spent=spent, costs=costs, gates=gates)
     count, parameters = consortium.terms.rounds, deal.parameters
@@ -170,7 +172,7 @@ def run(console: Console, count: int) -> int:
         predictors["federated"] = tuple(exported(protected, partner) for partner in PARTNERS)
         predictors["federated_no_dp"] = (exported(unprotected, unprotected.terms.lead),) * len(PARTNERS)
         passed = results(console, protected, predictors, deal, quick)
-    console.print(f"\nthe officer's reports: {OUT}/reports/*/report.html   the picture: {OUT}/results.svg")
+    console.print(f"\nthe officer's reports: {OUT}/reports/*/report.pdf   the picture: {OUT}/results.svg")
     console.print("the console, in the browser: [bold]make console[/]")
     console.print(f"an auditor's look at the files alone: python -m deploy.demo.check {OUT}")
     return 0 if passed else 1

@@ -98,6 +98,8 @@ class ParticipantBudget(Model):
     charged: Count
     reserved: Count
     charged_without_result: Count
+    # Indices of the charges that gave no result, of all time: what a recomputation takes on the reporter's word.
+    without_result: tuple[Positive, ...]
     present_event: PrivacyEvent | None
     # Attempts that the table has room for at the present plan's event; None while there is no plan.
     rounds_left: Count | None

@@ -175,6 +175,7 @@ def participant_budget(
         charged=len(tally.charges),
         reserved=len(tally.reserved),
         charged_without_result=len(fruitless),
+        without_result=tuple(charge.index for charge in fruitless),
         present_event=event,
         rounds_left=left,
         rows=tuple(

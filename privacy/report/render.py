@@ -1,4 +1,4 @@
-"""A report as bytes to keep or hand on: canonical JSON, or one HTML file that needs nothing else.
+"""A report as bytes to keep or hand on: PDF, CSV, canonical JSON, or one HTML file that needs nothing else.
 
 The HTML holds its styles and charts itself, asks for no other file, runs no script, and prints on A4.
 `environment` and `stylesheet` are shared with the console, so that both show a figure in the same way.
@@ -15,11 +15,23 @@ from privacy.protocol.canonical import canonical
 from privacy.report import charts, shown
 from privacy.report.budget_report import BudgetReport
 from privacy.report.catalogue import DEFAULT_LANGUAGE, catalogue
+from privacy.report.pdf import render_pdf
+from privacy.report.signature import Format
+from privacy.report.table import render_csv
 
 
 def render_json(report: BudgetReport) -> bytes:
     """The report in canonical JSON (RFC 8785)."""
     return canonical(report.model_dump(mode="json"))
+
+
+def rendered(report: BudgetReport, form: Format, language: str = DEFAULT_LANGUAGE) -> bytes:
+    """The report in one of FORMATS. Raises ConfigurationError for a language it has no words in."""
+    if form == "pdf":
+        return render_pdf(report, language)
+    if form == "html":
+        return render_html(report, language).encode("utf-8")
+    return render_csv(report) if form == "csv" else render_json(report)
 
 
 def render_html(report: BudgetReport, language: str = DEFAULT_LANGUAGE) -> str:

@@ -19,8 +19,9 @@ from privacy.protocol.messages import ChainHead
 
 @dataclass(frozen=True)
 class Charge:
-    """One charged attempt: when, and what."""
+    """One charged attempt: which entry, when, and what."""
 
+    index: int
     at: int
     change: BudgetChange
     recovered: bool
@@ -88,4 +89,4 @@ class Tally:
         if entry.kind == "reserve":
             tally.reserved[change.plan] = change
         elif entry.kind in ("charge", "recovered"):
-            tally.charges.append(Charge(entry.at, change, entry.kind == "recovered"))
+            tally.charges.append(Charge(entry.index, entry.at, change, entry.kind == "recovered"))

@@ -1,0 +1,76 @@
+"""`report`: this partner's own ledger for people, signed with its key; `report verify`: anyone's, offline."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from client_sdk.commands.budgets import own_report
+from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_partner, out, print_json
+from client_sdk.durable import make_folder, write_durably
+from privacy.errors import ConfigurationError
+from privacy.ledger.export import read_file
+from privacy.report.catalogue import DEFAULT_LANGUAGE
+from privacy.report.period import period_of
+from privacy.report.recompute import described
+from privacy.report.render import rendered
+from privacy.report.signature import SUFFIX, format_of, sign_report
+
+report_app = typer.Typer(help="Report on the privacy budget, and check such a report.")
+
+
+@report_app.callback(invoke_without_command=True)
+def report(
+    context: typer.Context,
+    config: Config = Path(DEFAULT_CONFIG),
+    file: Annotated[Path, typer.Option("--out", help="Where to write it.")] = Path("report.pdf"),
+    form: Annotated[
+        str | None, typer.Option("--format", help="pdf, html, csv or json; else as the name ends.")
+    ] = None,
+    first: Annotated[str | None, typer.Option("--from", help="First day, YYYY-MM-DD in UTC.")] = None,
+    last: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
+    language: Annotated[str, typer.Option(help="en or ko.")] = DEFAULT_LANGUAGE,
+) -> None:
+    """Write the privacy report of this partner's own ledger, and its signature beside it."""
+    if context.invoked_subcommand is not None:
+        return
+    wanted = format_of(form or file.suffix.removeprefix("."))
+    with open_partner(config) as partner:
+        made = own_report(partner, period_of(first, last, partner.now()))
+        raw = rendered(made, wanted, language)
+        signature = sign_report(made, wanted, raw, partner.charters()[-1], partner.name, partner.keys.signing)
+    make_folder(file.parent)
+    beside = file.with_name(file.name + SUFFIX)
+    write_durably(file, raw)
+    write_durably(beside, signature.canonical_bytes)
+    out().print(f"{file} and {beside}", markup=False)
+
+
+@report_app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A report that either side made.")],
+    signature: Annotated[Path | None, typer.Option(help=f"Its signature; FILE{SUFFIX} unless told.")] = None,
+    charter: Annotated[str | None, typer.Option(help="Hash of the charter that it must be under.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="An exported ledger: compute a JSON report anew.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Say whose word a report is; fail if a byte was changed or, with --ledger, a figure is not the ledger's."""
+    said = _checked(file, signature or file.with_name(file.name + SUFFIX), charter, ledger)
+    if json:
+        print_json(said)
+        return
+    for name, value in said.items():
+        out().print(f"{name:<14} {value}", markup=False)
+
+
+def _checked(file: Path, signature: Path, charter: str | None, ledger: Path | None) -> dict[str, Any]:
+    try:
+        raw, beside = file.read_bytes(), signature.read_bytes()
+        if ledger is None:
+            return described(raw, beside, charter, None)
+        with ledger.open("rb") as stream:
+            return described(raw, beside, charter, read_file(stream))
+    except OSError as error:
+        raise ConfigurationError(f"a file at {error.filename}", str(error.strerror), "check its name") from None
