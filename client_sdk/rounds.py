@@ -129,7 +129,7 @@ class Round:
         self._rounds.agent.check_records(len(vectors))
         if self.try_join():
             streams = self._rounds.streams(self.join())
-            self.upload(statistics_contribution(vectors, mechanism, streams))
+            self.upload(statistics_contribution([vectors], mechanism, streams))
 
     def join(self) -> JoinedAttempt:
         """Join, once; waits for the cohort. Raises AttemptOver where none with this partner came."""
@@ -257,7 +257,7 @@ class Rounds:
             mechanism = current.attempt.mechanism
             assert mechanism is not None  # every statistics plan is noised: the agent checked it
             empty = np.zeros((0, mechanism.dimension), dtype=np.float32)
-            made = statistics_contribution(empty, mechanism, self.streams(joined))
+            made = statistics_contribution([empty], mechanism, self.streams(joined))
         else:
             made = self._make(self._training(Records(None), None), joined)
         current.upload(Contribution(made.values))

@@ -14,7 +14,7 @@ The model is left as it was found, but for `local` steps on private parameters, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -136,11 +136,15 @@ def contribution(
 
 
 def statistics_contribution(
-    vectors: NDArray[np.float32], mechanism: MechanismPlan, streams: Streams
+    blocks: Iterable[NDArray[np.float32]], mechanism: MechanismPlan, streams: Streams
 ) -> Contribution:
-    """The noised sum of one vector a record, float32[records, d], clipped like gradients; every record is in."""
+    """The noised sum of one vector a record, clipped like gradients; every record is in.
+
+    blocks: float32[records, d] each, any number of them.
+    """
     record_sum = RecordSum(mechanism)
-    record_sum.add_records([np.ascontiguousarray(vectors, dtype=np.float32)])
+    for block in blocks:
+        record_sum.add_records([np.ascontiguousarray(block, dtype=np.float32)])
     return Contribution(privatise(record_sum, streams.noise).values)
 
 

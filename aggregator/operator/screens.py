@@ -110,6 +110,12 @@ def round_screen(document: RoundDocument) -> Group:
         ("cohort", document.cohort or "none yet"),
         ("seal", "none yet" if seal is None else f"{seal.digest}, sum of {len(seal.body.contributors)}"),
     ]
+    if document.probes:
+        found = ", ".join(
+            f"{partner} {said.deviations:+.1f} (all sums {said.total_deviations:+.1f})"
+            for partner, said in sorted(document.probes.items())
+        )
+        rows.append(("noise, sigma", found))
     if document.close is not None:
         rows.append(("closed", f"{document.close.body.cause}: {document.close.body.reason}"))
     table = Table("partner", "joined", "uploaded", "in the sum", "opened", "confirmed", "")

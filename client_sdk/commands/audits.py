@@ -1,7 +1,7 @@
-"""`audit noise`, `audit sampling`: experiments at home against what is claimed (docs/experiments.md).
+"""`audit noise`, `audit sampling`, `audit sum`: experiments against what is claimed (docs/experiments.md).
 
-They charge nothing, send nothing and read no record: canaries and made-up records go through the code that trains.
-Status 1 means that the claim is refuted.
+The first two charge nothing, send nothing and read no record: canaries and made-up records go through the code that
+trains. The third is a round of its own, of canaries. Status 1 means that the claim is refuted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, out, print_json
+from client_sdk.commands.running import CampaignName
 from client_sdk.settings import load_settings
+from client_sdk.terminal import passphrase_prompt, terminal_progress
 from privacy.dp import accountant
 from privacy.dp.audit import CONFIDENCE, NoiseAudit, audit_noise, guess_coins
 from privacy.dp.audit_sampling import ALARM_DEVIATIONS, SamplingAudit, audit_sampling
@@ -26,7 +28,7 @@ from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.dp.probes import ProbeStatistic
 from privacy.randomness import SystemRandom
 
-audit_app = typer.Typer(no_args_is_help=True, help="Experiments against what is claimed; nothing is charged.")
+audit_app = typer.Typer(no_args_is_help=True, help="Experiments that can refute what is claimed.")
 _LIMITS = "What this can show and what it cannot: docs/experiments.md."
 
 
@@ -82,6 +84,37 @@ def sampling(
         print_json({**asdict(audit), "refuted": audit.refuted})
     else:
         _print_sampling(audit)
+    if audit.refuted:
+        raise typer.Exit(1)
+
+
+@audit_app.command(name="sum")
+def sum_(
+    config: Config = Path(DEFAULT_CONFIG),
+    campaign: CampaignName = None,
+    json: AsJson = False,
+) -> None:
+    """Put canaries into the next statistics round and judge the opened sum; charged like any round of its row."""
+    from client_sdk.agent import Agent
+    from client_sdk.campaign_wait import wait_for_campaign
+    from client_sdk.canary_sum import audit_next_sum
+
+    with Agent.open(config, passphrase=passphrase_prompt(), progress=terminal_progress()) as agent:
+        outcome, audit = audit_next_sum(agent, wait_for_campaign(agent, campaign))
+    event, contributors = outcome.plan.event, len(outcome.report.contributors)
+    if json:
+        shown = {**asdict(audit), "refuted": audit.refuted, "probe_deviations": outcome.report.probe_z}
+        print_json({"round": outcome.round_digest, "contributors": contributors, **shown})
+    else:
+        to = out()
+        to.print(f"a sum of {contributors}, z {event.noise_multiplier:g}: epsilon {audit.claimed:.3f} claimed")
+        guesses = audit.guesses
+        to.print(
+            f"{guesses.correct} of {guesses.guessed} guesses right, of {guesses.canaries:,} canaries of its own"
+        )
+        to.print(f"epsilon is above {audit.lower_bound:.3f} ({audit.confidence:.0%})")
+        to.print("[bold red]refuted[/]" if audit.refuted else "not refuted")
+        to.print(_LIMITS)
     if audit.refuted:
         raise typer.Exit(1)
 

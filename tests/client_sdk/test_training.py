@@ -181,7 +181,7 @@ def test_statistics_are_noised_sums_of_clipped_vectors() -> None:
     fixed = mechanism(of, under)
     assert fixed is not None
     vectors = np.tile(np.array([10.0, 0.0, 0.0], dtype=np.float32), (300, 1))
-    made = statistics_contribution(vectors, fixed, streams())
+    made = statistics_contribution([vectors], fixed, streams())
     # 300 records clipped to 1 along the first axis; the noise there is z C / sqrt(h) = 1.4.
     assert made.values[0] * fixed.unit == pytest.approx(300.0, abs=10.0)
     assert abs(made.values[1] * fixed.unit) < 10.0

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,15 @@ SEEN = {
 }
 OF_NOISE = [fault for fault in SEEN if "sampling" not in SEEN[fault]] + [faults.batch_shuffled]
 OF_SAMPLING = [fault for fault in SEEN if "sampling" in SEEN[fault]] + [faults.nothing_wrong, faults.no_noise]
+LONGER = {faults.noise_divided_twice, faults.fixed_size_batches, faults.same_batch_again}
+"""Run with the full tests only, as are those that no fault of their kind is in: each takes some seconds."""
+
+
+def cases(of: list[Any], elsewhere: set[Any]) -> list[Any]:
+    return [
+        pytest.param(fault, id=fault.__name__, marks=[pytest.mark.full] if fault in LONGER | elsewhere else [])
+        for fault in of
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +57,7 @@ def claimed() -> float:
     return accountant.epsilon(((event, 1),), DELTA, Guarantee.IN_SUM, faults.HONEST)
 
 
-@pytest.mark.parametrize("fault", OF_NOISE, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("fault", cases(OF_NOISE, {faults.batch_shuffled}))
 def test_probes_and_noise_audit_see_what_they_can(fault, claimed: float) -> None:  # type: ignore[no-untyped-def]
     with fault():
         made = rehearse_noise(SeededSource(f"{fault.__name__}"))
@@ -58,7 +68,7 @@ def test_probes_and_noise_audit_see_what_they_can(fault, claimed: float) -> None
     assert audit.refuted == (audit.lower_bound > claimed)
 
 
-@pytest.mark.parametrize("fault", OF_SAMPLING, ids=lambda fault: fault.__name__)
+@pytest.mark.parametrize("fault", cases(OF_SAMPLING, {faults.no_noise}))
 def test_the_sampling_audit_sees_what_it_can(fault) -> None:  # type: ignore[no-untyped-def]
     with fault():
         audit = rehearsed(fault.__name__)

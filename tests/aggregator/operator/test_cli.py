@@ -169,6 +169,7 @@ def test_from_an_empty_folder_to_confirmed_rounds(choir):
         screen = choir.run(*words)
         assert screen.exit_code == 0
         assert "confirmed" in screen.stdout
+    assert "+0.0 (all sums +0.0)" in " ".join(screen.stdout.split())
     file = choir.folder / "ledger.jsonl"
     exported = choir.json("ledger", "export", str(file))
     assert exported["charged"] == dict.fromkeys(choir.consortium.names, 2)
