@@ -38,6 +38,8 @@ TIMEOUT_SECONDS = 10.0
 MAX_ANSWER_BYTES = 1 << 18
 KEPT_SECONDS = 3600.0
 KEYS_AGAIN_SECONDS = 60.0
+PATIENCE_SECONDS = 2.0
+AGAIN_SECONDS = 10.0
 LEEWAY_SECONDS = 60
 
 
@@ -72,6 +74,7 @@ class Provider:
         )
         self._lock = threading.Lock()
         self._known: _Known | None = None
+        self._failed_at = float("-inf")
 
     @property
     def issuer(self) -> str:
@@ -133,18 +136,29 @@ class Provider:
         """Rule 2; kept for KEPT_SECONDS, or made anew where it is older than asked."""
         now = self._clock.now()
         oldest = now - KEPT_SECONDS if keys_older_than is None else keys_older_than
-        with self._lock:
+        # While the provider does not answer, requests for it must not pile up: one at a time finds out.
+        if not self._lock.acquire(timeout=PATIENCE_SECONDS):
+            raise ServiceUnavailable(f"an answer from {self.issuer}", "none yet", "try again in a while")
+        try:
             if self._known is None or self._known.at < oldest:
-                issuer = self._settings.issuer
-                metadata = self._json(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
-                if metadata.get("issuer") != issuer:
-                    raise _refused(f"the discovery document of {issuer}", "another issuer's")
-                try:
-                    keys: Any = self._json(self._endpoint(metadata, "jwks_uri"))
-                    self._known = _Known(metadata, KeySet.import_key_set(keys), now)
-                except (JoseError, ValueError, KeyError, TypeError) as error:
-                    raise _refused("the provider's keys", type(error).__name__) from error
+                if abs(now - self._failed_at) < AGAIN_SECONDS:
+                    raise ServiceUnavailable(f"an answer from {self.issuer}", "none lately", "try again in a while")
+                self._failed_at = now
+                self._known = self._discover(now)
+                self._failed_at = float("-inf")
             return self._known
+        finally:
+            self._lock.release()
+
+    def _discover(self, now: float) -> _Known:
+        metadata = self._json(f"{self.issuer.rstrip('/')}/.well-known/openid-configuration")
+        if metadata.get("issuer") != self.issuer:
+            raise _refused(f"the discovery document of {self.issuer}", "another issuer's")
+        try:
+            keys: Any = self._json(self._endpoint(metadata, "jwks_uri"))
+            return _Known(metadata, KeySet.import_key_set(keys), now)
+        except (JoseError, ValueError, KeyError, TypeError) as error:
+            raise _refused("the provider's keys", type(error).__name__) from error
 
     def _claims(self, token: Mapping[str, Any], nonce: str) -> CodeIDToken:
         """Rule 4."""

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from aggregator.app import create_app
 from aggregator.console.cookies import PROVIDER_COOKIE, SESSION_COOKIE
-from aggregator.console.provider import MAX_ANSWER_BYTES, Provider
+from aggregator.console.provider import AGAIN_SECONDS, MAX_ANSWER_BYTES, Provider
 from aggregator.settings import Oidc, Settings
 from aggregator.storage import accounts
 from aggregator.storage.service import Service
@@ -290,6 +290,16 @@ def test_a_provider_that_does_not_answer_is_said_so(running: Running, liar: Liar
     assert running.http.get("/console/oidc", follow_redirects=False).status_code == 302
     running.http.app.state.provider._http = httpx.Client(transport=httpx.MockTransport(fails))  # type: ignore[attr-defined]
     assert liar.sign_in().status_code == 503
+
+
+def test_one_that_is_away_is_asked_now_and_then_alone(running: Running, liar: Liar) -> None:
+    liar.answers["/.well-known/openid-configuration"] = lambda: httpx.Response(503)
+    for _ in range(5):
+        assert liar.sign_in().status_code == 503
+    assert len(liar.asked) == 1
+    running.consortium.clock.seconds += AGAIN_SECONDS
+    del liar.answers["/.well-known/openid-configuration"]
+    assert liar.sign_in().status_code == 200
 
 
 def test_new_keys_of_the_provider_are_fetched_and_not_at_every_request(running: Running, liar: Liar) -> None:
