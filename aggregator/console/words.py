@@ -22,7 +22,7 @@ from aggregator.console.cookies import FORM_COOKIE, LANGUAGE_COOKIE, csrf_token,
 from privacy.report.catalogue import DEFAULT_LANGUAGE, LANGUAGES, Domain, catalogue
 from privacy.report.render import environment, stylesheet
 
-DOMAINS = tuple(Domain("aggregator.console", name) for name in ("console", "noise", "sign_in"))
+DOMAINS = tuple(Domain("aggregator.console", name) for name in ("console", "noise", "sign_in", "download"))
 LANGUAGE_NAMES = {"en": "English", "ko": "한국어"}
 _REMEMBERED_SECONDS = 365 * 86400
 
