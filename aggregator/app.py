@@ -23,7 +23,15 @@ from aggregator.api import problems
 from aggregator.api.constitution import NAME, VERSION
 from aggregator.api.openapi import ROUTERS
 from aggregator.connections import BoundedHttp, CutOff, Server, listening
-from aggregator.console import account_pages, oidc_pages, oversight_pages, pages, report_pages, sign_in
+from aggregator.console import (
+    account_pages,
+    oidc_pages,
+    oversight_pages,
+    pages,
+    record_pages,
+    report_pages,
+    sign_in,
+)
 from aggregator.rounds.blind_sum import end_with_parent
 from aggregator.rounds.budget_watch import BudgetWatch
 from aggregator.rounds.enrolment import everyone
@@ -109,6 +117,7 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
         account_pages.router,
         oversight_pages.router,
         report_pages.router,
+        record_pages.router,
         pages.router,
     ):
         app.include_router(router)

@@ -25,9 +25,10 @@ from aggregator.storage.sessions import Viewer
 from aggregator.storage.tables import AttemptRow, CharterRow, LedgerEntryRow, SuspensionRow
 from privacy.dp.budget import limited
 from privacy.dp.events import Guarantee
-from privacy.errors import NotFound
+from privacy.errors import LedgerBroken, NotFound
+from privacy.ledger.chain import ChainVerifier
 from privacy.ledger.entry import LedgerEntry
-from privacy.protocol.messages import Charter, Cohort, Seal
+from privacy.protocol.messages import ChainHead, Charter, Cohort, Seal
 from privacy.protocol.round_state import RoundState
 from privacy.report import figures
 from privacy.report.budget_report import BudgetReport, ParticipantBudget
@@ -108,6 +109,7 @@ class Standings:
         self._service = service
         self._lock = threading.Lock()
         self._tally = Tally("")
+        self._chain = ChainVerifier()
 
     def overview(self, viewer: Viewer) -> Overview | Pending:
         """What this officer sees. Raises AccountingFailed."""
@@ -186,13 +188,26 @@ class Standings:
             forecast=_forecast(budget, charges, self._service.now()),
         )
 
+    def verified(self) -> ChainHead:
+        """The head up to which the whole chain has been replayed and holds. Raises LedgerBroken."""
+        with self._service.database.read() as session, self._lock:
+            tally = self._up_to_date(session, charter_in_force(session)[0])
+            if tally.head != ledger.head(session):
+                raise LedgerBroken(
+                    tally.head.count,
+                    "the head kept beside it",
+                    tally.head.head[:16],
+                    "raise the alarm",
+                )
+            return tally.head
+
     def _up_to_date(self, session: Session, charter: str) -> Tally:
         if self._tally.charter != charter:
-            self._tally = Tally(charter)
+            self._tally, self._chain = Tally(charter), ChainVerifier()
         while True:
             page = list(ledger.lines(session, self._tally.head.count, _PAGE))
             for line in page:
-                self._tally.add(LedgerEntry.model_validate_json(line))
+                self._tally.add(self._chain.add_line(line))
             if len(page) < _PAGE:
                 return self._tally
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from aggregator.storage import oversight
+from aggregator.storage import ledger, oversight
 from aggregator.storage.alarms import raise_alarm
+from privacy.protocol.words import words
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import send, sign_in_as, visit
 from tests.aggregator.console.test_pages import _Strict
@@ -107,7 +108,8 @@ def test_the_pages_hold_nothing_that_the_policy_blocks(
     driver.join_all()
     _alarm(running, driver.names[0])
     sign_in_as(running)
-    for path in (page, "/console/alarms", "/console/alarms?page=x"):
+    others = ("/console/charter", "/console/ledger", "/console/ledger?page=9", "/console/plan")
+    for path in (page, "/console/alarms", "/console/alarms?page=x", *others):
         parser = _Strict()
         mark = "&" if "?" in path else "?"
         answer = running.http.get(f"{path}{mark}language={language}")
@@ -115,3 +117,30 @@ def test_the_pages_hold_nothing_that_the_policy_blocks(
         parser.feed(answer.text)
         assert parser.faults == []
         assert len(parser.ids) == len(set(parser.ids))
+
+
+def test_the_charters_words_and_signatures_are_shown(driver: RoundDriver, running: Running) -> None:
+    sign_in_as(running, "auditor")
+    text = running.http.get("/console/charter").text
+    assert words(driver.charter.digest) in text
+    assert text.count("● yes") == driver.charter.n_max
+
+
+def test_the_ledger_page_shows_its_head_and_countersignatures(driver: RoundDriver, running: Running) -> None:
+    driver.to_confirmed()
+    sign_in_as(running, "auditor")
+    text = running.http.get("/console/ledger").text
+    with running.service.database.read() as session:
+        head = ledger.head(session)
+    assert head.head in text
+    assert f"verifies up to entry {head.count}" in text
+    for name in driver.names:
+        assert f'<th scope="row">{name}</th>' in text
+    sign_in_as(running, "officer", scope=driver.names[0])
+    assert f"<td>{driver.names[1]}</td>" not in running.http.get("/console/ledger").text
+
+
+def test_the_plan_page_draws_both_guarantees(driver: RoundDriver, running: Running) -> None:
+    sign_in_as(running, "auditor")
+    text = running.http.get("/console/plan").text
+    assert text.count('class="curve"') == 2
