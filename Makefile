@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo console test test-full lint unit simulate bench vectors catalogues fonts docs clean
+.PHONY: install demo console test test-full lint unit simulate crash bench vectors catalogues fonts docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "1/5 installing (1.5 GB, once)"
@@ -45,6 +45,11 @@ SEEDS ?= 200
 FIRST ?= 0
 simulate: $(VENV)/.installed
 	$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(FIRST)
+
+# Real processes, killed at random moments: make crash KILLS=100
+KILLS ?= 100
+crash: $(VENV)/.installed
+	$(BIN)/python -m tests.system.crash --kills $(KILLS)
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks

@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -27,7 +28,7 @@ def write_durably(path: Path, content: bytes) -> None:
 def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
     """As `write_durably`, of what need not be in memory at once."""
     temporary = path.with_name(path.name + ".part")
-    try:
+    with room_for(temporary):
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "wb") as file:
             file.writelines(pieces)
@@ -35,8 +36,15 @@ def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Around writing a file, which is taken away again if that fails. Raises StorageFull."""
+    try:
+        yield
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in _FULL:
             raise StorageFull(
                 f"room for {path.name} in {path.parent}", "a full disk", "free some space and run again"

@@ -15,7 +15,7 @@ import stat
 from hashlib import sha256
 from pathlib import Path
 
-from client_sdk.durable import make_folder
+from client_sdk.durable import make_folder, room_for
 from privacy.errors import ConfigurationError
 from privacy.he.boxes import BoxKey
 
@@ -49,16 +49,17 @@ class RoundKeys:
         return self._folder is not None
 
     def keep(self, round_digest: str, key: BoxKey) -> None:
-        """Before the join that names it is signed."""
+        """Before the join that names it is signed. Raises StorageFull."""
         if self._folder is None:
             self._memory[round_digest] = key
             return
         # Whole or absent: a process may die between two bytes.
         partial = self._folder / f"{round_digest}.part"
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(key.private_bytes)
-        os.replace(partial, self._folder / round_digest)
+        with room_for(partial):
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(key.private_bytes)
+            os.replace(partial, self._folder / round_digest)
 
     def find(self, round_digest: str) -> BoxKey | None:
         """The key, or None after a reboot, an opening or the deadline."""

@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from client_sdk.answers import MAX_SHARD_BYTES
-from client_sdk.durable import make_folder, sync_folder, write_durably
+from client_sdk.durable import make_folder, room_for, sync_folder, write_durably
 from privacy.errors import DigestMismatch, MalformedMessage
 from privacy.he.addition import check_words
 from privacy.he.fingerprint import Fingerprint, FingerprintValue
@@ -92,7 +92,8 @@ class ShardFolder:
             if durable:
                 write_durably(self._file(index), shard)
             else:
-                self._file(index).write_bytes(shard)
+                with room_for(self._file(index)):
+                    self._file(index).write_bytes(shard)
             digests.append(shard_digest(shard))
         if durable:
             sync_folder(self.path.parent)

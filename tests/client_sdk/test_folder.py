@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+import client_sdk.round_keys
 from client_sdk.durable import FolderLock, write_durably
 from client_sdk.journal import Journal
 from client_sdk.keystore import PASSPHRASE_VARIABLE, create_keys, load_keys
 from client_sdk.round_keys import RoundKeys
 from client_sdk.settings import load_settings
+from client_sdk.shards import ShardFolder
 from privacy.errors import ConfigurationError, Conflict, FolderInUse, KeystoreLocked, StorageFull
 from privacy.he.boxes import BoxKey
 from privacy.randomness import SystemRandom
@@ -97,6 +99,27 @@ def test_a_full_disk_leaves_what_stood_there(tmp_path: Path, monkeypatch: pytest
         write_durably(path, b"after")
     assert path.read_bytes() == b"before"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_memory_disk_is_said_to_be_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As is one on which a sum comes in: neither is a stack trace to whoever runs the partner."""
+    keys = RoundKeys(b"owner", tmp_path)
+
+    def full(path: object, flags: int, mode: int = 0o777) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(client_sdk.round_keys.os, "open", full)
+    with pytest.raises(StorageFull, match="full disk"):
+        keys.keep("0" * 64, BoxKey.generate())
+    monkeypatch.undo()
+    assert keys.find("0" * 64) is None
+
+    def no_room(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", no_room)
+    with pytest.raises(StorageFull, match="full disk"):
+        ShardFolder(tmp_path / "sums").write([b"shard"], durable=False)
 
 
 # --- keys -----------------------------------------------------------------------------------------------

@@ -72,6 +72,16 @@ class Process:
         if self._process.poll() is None:
             self.kill()
 
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def drain(self) -> list[dict[str, Any]]:
+        """The lines that came since the last look."""
+        while not self.lines.empty():
+            self.seen.append(self.lines.get())
+        seen, self.seen = self.seen, []
+        return seen
+
     def succeeded(self) -> bool:
         return self._process.wait(timeout=SECONDS) == 0
 
@@ -98,13 +108,13 @@ def outcome(round_number: int) -> Callable[[dict[str, Any]], bool]:
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple[Process, str]]:
+def serving(folder: Path, **environment: str) -> Iterator[tuple[Process, str]]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = "from aggregator.cli import main; main()"
     service = Process(
         ["-c", command, "serve", str(folder)],
-        {"CHORALE_PORT": str(port), "CHORALE_SHARD_BYTES": "32768", "CHORALE_SUM_WORKERS": "1"},
+        {"CHORALE_PORT": str(port), "CHORALE_SHARD_BYTES": "32768", "CHORALE_SUM_WORKERS": "1", **environment},
     )
     url = f"http://127.0.0.1:{port}"
     try:
