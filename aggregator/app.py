@@ -36,6 +36,7 @@ from aggregator.rounds.blind_sum import end_with_parent
 from aggregator.rounds.budget_watch import BudgetWatch
 from aggregator.rounds.enrolment import everyone
 from aggregator.rounds.lifecycle import Lifecycle
+from aggregator.rounds.webhooks import Webhooks
 from aggregator.settings import Settings
 from aggregator.storage.blobs import LocalBlobs
 from aggregator.storage.database import Database
@@ -88,7 +89,9 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
         del app
         notifier.attach(asyncio.get_running_loop())
         lifecycle = Lifecycle(service, make_pool)
-        tasks = [asyncio.create_task(run()) for run in (lifecycle.run, BudgetWatch(service).run)]
+        tasks = [
+            asyncio.create_task(run()) for run in (lifecycle.run, BudgetWatch(service).run, Webhooks(service).run)
+        ]
         try:
             yield
         finally:

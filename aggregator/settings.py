@@ -12,6 +12,7 @@ import os
 import stat
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
@@ -84,6 +85,7 @@ class Settings(BaseSettings):
     session_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 12 * 3600
     session_idle_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 3600
     two_persons_to_resume: bool = True
+    alarm_webhooks: Annotated[tuple[str, ...], Field(max_length=8)] = ()
     officer_link_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
 
     oidc: Oidc | None = None
@@ -92,6 +94,16 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, folder: Path) -> Path:
         return folder.expanduser().resolve()
+
+    @field_validator("alarm_webhooks")
+    @classmethod
+    def _safe_addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            parts = urlsplit(url)
+            loopback = parts.hostname in ("127.0.0.1", "::1", "localhost")
+            if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and loopback)):
+                raise ValueError("an https address, or http on loopback")
+        return urls
 
     @field_validator("shard_bytes")
     @classmethod

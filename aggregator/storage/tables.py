@@ -349,3 +349,14 @@ class TightenedCapRow(Table):
     officer: Mapped[str] = mapped_column(String(80))
     caps: Mapped[bytes]
     limits: Mapped[bytes]
+
+
+class AlarmDeliveryRow(Table):
+    """How far the notice of an alarm has come at one address; see rounds/webhooks.py."""
+
+    __tablename__ = "alarm_deliveries"
+    alarm: Mapped[str] = mapped_column(ForeignKey("alarms.id"), primary_key=True)
+    address: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    tries: Mapped[int]
+    due: Mapped[float]
+    delivered_at: Mapped[float | None]
