@@ -36,6 +36,7 @@ from privacy.report.budget_report import (
     RowUse,
     Source,
 )
+from privacy.report.in_effect import in_effect
 from privacy.report.period import Period, cut
 from privacy.report.tally import ParticipantTally, Tally
 
@@ -77,6 +78,7 @@ def build_report(
     for entry in kept[before:until]:
         tally.add(entry)
     known = outcomes or {}
+    bound = in_effect(charter, kept[:until])
     listed: dict[str | None, list[ReportedEntry]] = {}
     for entry in kept[before:until]:
         if entry.charter == tally.charter:
@@ -88,7 +90,7 @@ def build_report(
         source,
         participants=tuple(
             participant_budget(
-                charter,
+                bound.get(partner, charter),
                 partner,
                 tally.participant(partner),
                 known,

@@ -12,10 +12,13 @@ from privacy.dp import accountant
 from privacy.dp.budget import Caps
 from privacy.dp.events import Guarantee, TableRow
 from privacy.errors import LedgerBroken, MalformedMessage
+from privacy.ledger.chain import next_action_entry
+from privacy.ledger.entry import OfficersAction, RowLimit
 from privacy.protocol.canonical import canonical
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport
 from privacy.report.build import build_report
+from privacy.report.period import Period
 from privacy.report.render import render_json
 from privacy.report.tally import Tally
 from tests.privacy.ledger.chains import COUNTS, EVENT, NOTHING, ChainWriter, charter, plan_digest
@@ -169,6 +172,30 @@ def test_rounds_left_and_counts_agree_with_counting(fates: list[str]) -> None:
     assert aster.charged == fates.count("confirmed")
     assert aster.reserved == fates.count("reserved")
     assert aster.rounds_left == 10 - aster.charged - aster.reserved
+
+
+def test_a_tightened_cap_is_the_cap_from_then_on_for_that_participant() -> None:
+    writer = _writer(2)
+    caps = Caps(epsilon_alone=30.0, epsilon_in_sum=5.0, delta=1e-5)
+    action = OfficersAction(
+        what="tighten",
+        officer="kim",
+        role="officer",
+        second=None,
+        alarm=None,
+        caps=caps,
+        limits=(RowLimit(row="training", count=4),),
+    )
+    at = writer.entries[-1].at + 60
+    head = writer.verifier.head
+    writer.append(next_action_entry(head, CHARTER.digest, at, "birch", "asked for by the board", action))
+    aster, birch, _ = _report(writer).participants
+    assert [budget.cap for budget in birch.guarantees] == [5.0, 30.0]
+    assert [row.count for row in birch.rows if row.name == "training"] == [4]
+    assert birch.rounds_left == 2
+    assert (aster.guarantees[0].cap, aster.rounds_left) == (8.0, 8)
+    before = _report(writer, period=Period(start=None, end=at)).participants[1]
+    assert before.guarantees[0].cap == 8.0
 
 
 def test_caps_are_each_participants_own() -> None:
