@@ -8,6 +8,7 @@ Rules:
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -148,6 +149,7 @@ def consortium(shape: Shape) -> Iterator[Constituted]:
 @lru_cache(maxsize=16)
 def constituted(shape: Shape) -> Constituted:
     root = Path(tempfile.mkdtemp(prefix="chorale-constituted-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
     quiet: dict[str, float] = {}
     world = World(root, START, lambda s: Faults(0, lambda: s.now, START, quiet), drift=0.0)
     create_server_folder(
@@ -182,10 +184,6 @@ def constituted(shape: Shape) -> Constituted:
         world.scheduler.run(START + 600, lambda: bool(made))
         world.service.stop()
     return made[0]
-
-
-def remove(made: Constituted) -> None:
-    shutil.rmtree(made.root, ignore_errors=True)
 
 
 __all__ = ["Constituted", "Shape", "World", "consortium", "constituted"]
