@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from privacy.errors import ConfigurationError
 from privacy.he.parameters import POLYNOMIAL_BYTES
 from privacy.protocol.canonical import MAX_MESSAGE_BYTES
+from privacy.protocol.http_contract import MAX_SHARD_BYTES
 
 SETTINGS_FILE = "chorale-server.toml"
 DEFAULT_SHARD_BYTES = 8 << 20
@@ -78,7 +79,7 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8470
     public_url: str = ""
-    shard_bytes: Annotated[int, Field(ge=POLYNOMIAL_BYTES, le=256 << 20)] = DEFAULT_SHARD_BYTES
+    shard_bytes: Annotated[int, Field(ge=POLYNOMIAL_BYTES, le=MAX_SHARD_BYTES)] = DEFAULT_SHARD_BYTES
     max_shards: Annotated[int, Field(ge=1, le=1 << 20)] = 65536
     message_bytes: Annotated[int, Field(ge=1 << 16, le=MAX_MESSAGE_BYTES)] = MAX_MESSAGE_BYTES
     sum_workers: Annotated[int, Field(ge=1, le=256)] = os.cpu_count() or 1

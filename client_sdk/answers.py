@@ -14,11 +14,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from privacy.errors import MalformedMessage
 from privacy.protocol.canonical import canonical
+from privacy.protocol.http_contract import MAX_SHARD_BYTES
 from privacy.protocol.identifiers import Digest, Model, PartnerId
 from privacy.protocol.messages import BodyT, Close, Plan, Receipt, Seal, Signed, SigningKeys, parse_signed
 from privacy.protocol.round_state import RoundState
-
-MAX_SHARD_BYTES: Final = 64 << 20
 
 
 class RoundLine(Model):

@@ -110,8 +110,8 @@ def accept_charter(partner: Partner, offered: Offered, confirmed_digest: str) ->
     charter = offered.charter
     if charter.digest != confirmed_digest:
         raise WeakerThanCharter(
-            f"the charter that was confirmed, {confirmed_digest[:16]}",
-            f"{charter.digest[:16]}",
+            f"the charter that was confirmed, {confirmed_digest}",
+            f"{charter.digest}",
             "read its words again and compare them with the others'",
         )
     _check_own_entry(partner, charter)

@@ -10,7 +10,9 @@ It decides nothing and sends nothing. Its file holds no key; ciphertexts and sta
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +25,8 @@ from privacy.ledger.entry import LedgerEntry
 
 JOURNAL_NAME: Final = "journal.sqlite"
 SCHEMA_VERSION: Final = 1
+_BESIDE_A_DATABASE: Final = 64 << 10
+"""Bytes: more than the shared memory of a write-ahead log takes at first."""
 _STANDS_ON: Final = "stands on "
 
 _SCHEMA: Final = """
@@ -105,6 +109,7 @@ class Journal:
     """The journal in one folder. One process at a time, held by the folder's lock."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         try:
             # Before SQLite makes it: the files beside a database are born with the mode it has then.
             path.touch(mode=0o600)
@@ -114,7 +119,11 @@ class Journal:
             self._database.execute("PRAGMA synchronous = FULL")
             self._database.execute("PRAGMA foreign_keys = ON")
             self._prepare(path)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, OSError) as error:
+            if _is_full(error, path):
+                raise StorageFull(
+                    f"room for a journal at {path}", "a full disk", "free some space and run again"
+                ) from error
             raise ConfigurationError(
                 f"a journal at {path}", str(error), "restore the folder, or enrol again in an empty one"
             ) from error
@@ -143,9 +152,9 @@ class Journal:
         except BaseException as error:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
-            if isinstance(error, sqlite3.OperationalError) and "full" in str(error):
+            if _is_full(error, self._path):
                 raise StorageFull(
-                    "room for the journal", "a full disk", "free some space and run again: nothing was sent"
+                    f"room in the journal for {step}", "a full disk", "free some space and run again: it goes on"
                 ) from error
             raise
 
@@ -311,3 +320,15 @@ def _write_once(database: sqlite3.Connection, plan: str, values: Mapping[str, by
                 "another one",
                 "go on with what was accepted; tell the operator that two were shown",
             )
+
+
+def _is_full(error: BaseException, path: Path) -> bool:
+    """SQLite says FULL of its database, but only "I/O error" of a file beside it that has no room."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if not isinstance(error, sqlite3.OperationalError):
+        return False
+    name = error.sqlite_errorname
+    return name == "SQLITE_FULL" or (
+        name.startswith("SQLITE_IOERR") and shutil.disk_usage(path.parent).free < _BESIDE_A_DATABASE
+    )

@@ -82,7 +82,7 @@ def load_settings(path: Path) -> LoadedSettings:
         raise ConfigurationError(
             f"a settings file at {path}",
             error.strerror or "a file that cannot be read",
-            "write one: docs/guides/partner.md shows it",
+            "write one: docs/guide.md shows one",
         ) from None
     try:
         document = tomllib.loads(raw.decode("utf-8"))

@@ -15,12 +15,12 @@ from typing import Final
 
 import numpy as np
 
-from client_sdk.answers import MAX_SHARD_BYTES
 from client_sdk.durable import make_folder, room_for, sync_folder, write_durably
 from privacy.errors import DigestMismatch, MalformedMessage
 from privacy.he.addition import check_words
 from privacy.he.fingerprint import Fingerprint, FingerprintValue
 from privacy.he.parameters import POLYNOMIAL_BYTES
+from privacy.protocol.http_contract import MAX_SHARD_BYTES
 from privacy.protocol.merkle import check_root, root, shard_digest
 from privacy.protocol.messages import ShardRoot
 

@@ -21,6 +21,7 @@ from client_sdk.commands.options import (
     print_json,
 )
 from client_sdk.enrolment import Offered
+from client_sdk.settings import load_settings
 from client_sdk.terminal import passphrase_prompt
 from privacy.errors import ConfigurationError, ServiceUnavailable
 from privacy.protocol.messages import Charter
@@ -36,6 +37,7 @@ def enrol(
     wait: Wait = 0,
 ) -> None:
     """Make this partner's keys and answer an invitation."""
+    load_settings(config)  # before anything is asked
     shown = enrolment.enrol(config, _token(token_file), outside(), passphrase_prompt())
     out().print("Enrolled. Compare these words with the operator, on another line than the service:")
     out().print(f"  [bold]{shown}[/]")

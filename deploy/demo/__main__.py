@@ -137,7 +137,8 @@ def results(
         for form in ("pdf", "html", "json"):
             file = OUT.resolve() / "reports" / partner / f"report.{form}"
             consortium.partner(partner, "report", "--out", str(file))
-    (OUT / "results.svg").write_text(picture(scores), encoding="utf-8")
+    most = max(each.in_sum for each in spent.values())
+    (OUT / "results.svg").write_text(picture(scores, most), encoding="utf-8")
     write_json(OUT / "results.json", scores=scores, spent=spent, costs=costs, gates=gates)
     count, parameters = consortium.terms.rounds, deal.parameters
     write_json(OUT / "summary.json", **summary(settings, count, parameters, scores, spent, states, costs))
@@ -162,7 +163,9 @@ def run(console: Console, count: int) -> int:
         with bar(console) as progress:
             task = progress.add_task("what each could do alone, and pooled", total=None)
             predictors = baselines.wait(lambda done, total: progress.update(task, completed=done, total=total))
-        console.print(f"[bold]4/5[/] {count} rounds, blind, epsilon {settings.epsilon_in_sum:g} in the sum")
+        planned = DemoSettings()
+        of = "" if not quick else f" of the {planned.rounds}"
+        console.print(f"[bold]4/5[/] {count}{of} rounds, blind, for epsilon {planned.epsilon_in_sum:g} in the sum")
         seconds = rounds(protected, campaign)
         console.print(
             f"    {count} rounds in {seconds / 60:.1f} minutes; now {free.rounds} of the other consortium"

@@ -24,6 +24,7 @@ from rich.console import Console
 from client_sdk.model_state import ModelState
 from deploy.demo.check_budgets import (
     Charges,
+    Spent,
     check_agreement,
     check_epsilons,
     check_own_chains,
@@ -32,6 +33,7 @@ from deploy.demo.check_budgets import (
 from deploy.demo.check_files import ConsortiumFiles
 from deploy.demo.check_messages import AttemptCheck, Constitution, VerifiedAttempt, check_constitution
 from deploy.demo.check_sum import Added, check_added, check_opened, check_state_after, check_state_before
+from deploy.demo.check_summary import check_journals, check_summary
 from privacy.dp.events import Guarantee
 from privacy.errors import ChoraleError
 from privacy.he.lanes import LaneLayout
@@ -84,6 +86,7 @@ class Check:
     def __init__(self, out: Path, report: Report) -> None:
         self._files = ConsortiumFiles(out / "consortium")
         self._results = out / "results.json"
+        self._summary = out / "summary.json"
         self._report = report
         self._verifier = Verifier()
 
@@ -94,6 +97,7 @@ class Check:
         constitution = self._report.step("charter, acceptances and campaign", self._constitution)
         attempts = self._report.step("every message of every attempt", lambda: self._attempts(constitution))
         self._report.part("budgets", lambda: self._budgets(constitution, attempts))
+        self._report.step("the partners' models", lambda: self._models(attempts))
         self._report.part("the last round", lambda: self._last_round(constitution, attempts[-1]))
 
     def _constitution(self) -> tuple[Constitution, str]:
@@ -114,6 +118,10 @@ class Check:
         )
         return attempts, words
 
+    def _models(self, attempts: list[VerifiedAttempt]) -> tuple[None, str]:
+        held = check_journals(self._files, attempts)
+        return None, f"{held} states in the partners' journals, each the one that its round confirmed"
+
     def _budgets(self, constitution: Constitution, attempts: list[VerifiedAttempt]) -> None:
         charter, files, step = constitution.charter, self._files, self._report.step
 
@@ -130,19 +138,24 @@ class Check:
             charges = check_agreement(chain, charged, attempts)
             return None, f"{charges} charges, the same on both sides"
 
-        def epsilons() -> tuple[None, str]:
+        def epsilons() -> tuple[dict[str, Spent], str]:
             spent, compared = check_epsilons(charter, charged, self._results)
             told = "; ".join(
                 f"{name} {each[Guarantee.IN_SUM]:.4f} in the sum and {each[Guarantee.ALONE]:.4f} alone"
                 for name, each in spent.items()
             )
             beside = f"equal to {self._results}" if compared else f"there is no {self._results} to compare with"
-            return None, f"{told}; each within its caps; {beside}"
+            return spent, f"{told}; each within its caps; {beside}"
+
+        def summary() -> tuple[None, str]:
+            compared = check_summary(self._summary, constitution, attempts, spent)
+            return None, f"{compared} figures of {self._summary}; scores, bytes and seconds are no file's to prove"
 
         chain = step("the service's ledger chain", service)
         charged = step("the partners' own chains", own)
         step("both sides' charges", agreement)
-        step("epsilons, from the chains", epsilons)
+        spent = step("epsilons, from the chains", epsilons)
+        step("the summary", summary)
 
     def _last_round(self, constitution: Constitution, attempt: VerifiedAttempt) -> None:
         files, plan, step = self._files, attempt.plan, self._report.step

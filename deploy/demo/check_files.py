@@ -118,6 +118,12 @@ class ConsortiumFiles:
         with _opened(self._journal(partner)) as journal:
             return [bytes(row[0]) for row in journal.execute("SELECT entry FROM own_ledger ORDER BY place")]
 
+    def own_states(self, partner: str) -> dict[str, str]:
+        """The state that a partner's journal holds after each attempt it saw confirmed, by plan."""
+        query = "SELECT plan, state FROM attempt WHERE ending = 'confirmed' AND state IS NOT NULL"
+        with _opened(self._journal(partner)) as journal:
+            return dict(journal.execute(query).fetchall())
+
     def pinned_charter(self, partner: str) -> bytes:
         """The signed charter that a partner holds everything against."""
         with _opened(self._journal(partner)) as journal:

@@ -20,7 +20,7 @@ from deploy.demo.task import Scores
 METHODS = {
     "alone_mlp": "alone, neural network",
     "alone_forest": "alone, random forest",
-    "federated": "federated, epsilon 8",
+    "federated": "federated, epsilon {spent:.2g}",
     "federated_no_dp": "federated, no privacy",
     "pooled": "all data in one place",
 }
@@ -32,13 +32,18 @@ WHY_ALONE_IS_LARGER = (
 )
 
 
-def score_table(scores: Mapping[str, Scores], where: str) -> Table:
+def methods(spent: float) -> dict[str, str]:
+    """What each method is called; `spent`: epsilon in the sum, which a quick run spends a part of."""
+    return {name: label.format(spent=spent) for name, label in METHODS.items()}
+
+
+def score_table(scores: Mapping[str, Scores], where: str, spent: float) -> Table:
     table = Table(title=f"ROC-AUC on {TESTS[where]}", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("trained")
     table.add_column("mean", justify="right", style="bold")
     for partner in PARTNERS:
         table.add_column(partner, justify="right")
-    for name, label in METHODS.items():
+    for name, label in methods(spent).items():
         each = getattr(scores[name], where)
         style = "green" if name == "federated" else None
         table.add_row(label, f"{sum(each) / len(each):.3f}", *[f"{value:.3f}" for value in each], style=style)
@@ -64,7 +69,7 @@ def print_results(
     gates: Sequence[Gate],
 ) -> None:
     for where in TESTS:
-        console.print(score_table(scores, where))
+        console.print(score_table(scores, where, max(each.in_sum for each in spent.values())))
     console.print(spent_table(spent, delta))
     console.print(WHY_ALONE_IS_LARGER, style="dim")
     console.print(
@@ -89,7 +94,7 @@ def write_json(path: Path, **values: Any) -> None:
     path.write_text(json.dumps(values, indent=1, default=asdict) + "\n", encoding="utf-8")
 
 
-def picture(scores: Mapping[str, Scores]) -> str:
+def picture(scores: Mapping[str, Scores], spent: float) -> str:
     """A dot plot: a row a method, the mean on everyone's test compounds (filled) and on the own (open)."""
     left, right, top, step, width = 190, 30, 44, 34, 680
     low, high = 0.70, 0.88
@@ -112,7 +117,7 @@ def picture(scores: Mapping[str, Scores]) -> str:
         at = x(tick / 100)
         parts.append(f'<line class="g" x1="{at:.1f}" x2="{at:.1f}" y1="{top - 8}" y2="{height - 48}"/>')
         parts.append(f'<text class="m" x="{at:.1f}" y="{height - 32}" text-anchor="middle">{tick / 100:.2f}</text>')
-    for row, (name, label) in enumerate(METHODS.items()):
+    for row, (name, label) in enumerate(methods(spent).items()):
         y = top + step * row + step // 2 - 6
         if name == "federated":
             parts.append(f'<rect class="h" x="8" y="{y - 15}" width="{width - 16}" height="30" rx="6"/>')

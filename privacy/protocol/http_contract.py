@@ -24,6 +24,8 @@ DIGEST_HEADER = "chorale-digest"
 SIGNATURE_HEADER = "chorale-signature"
 
 MAX_SKEW_SECONDS = 300
+MAX_SHARD_BYTES = 64 << 20
+"""What a service may ask for and a partner takes: both hold one in memory."""
 NONCE_BYTES = 16
 FRAME_TYPE = "application/vnd.chorale.frame"
 MESSAGE_TYPE = "application/json"

@@ -122,6 +122,15 @@ def test_a_full_memory_disk_is_said_to_be_full(tmp_path: Path, monkeypatch: pyte
         ShardFolder(tmp_path / "sums").write([b"shard"], durable=False)
 
 
+def test_a_full_disk_is_said_by_the_journal_with_what_had_no_room(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal.sqlite")
+    journal._database.execute("PRAGMA max_page_count = 1")
+    with pytest.raises(StorageFull, match="a decision"), journal.transaction("a decision") as database:
+        database.execute("INSERT INTO fact VALUES ('large', zeroblob(1000000))")
+    assert journal.fact("large") is None
+    journal.close()
+
+
 # --- keys -----------------------------------------------------------------------------------------------
 
 

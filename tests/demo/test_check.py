@@ -31,7 +31,8 @@ def checked(out: Path) -> tuple[int, str]:
 def altered_copy(demo: Path, folder: Path) -> Path:
     out = folder / "demo"
     shutil.copytree(demo / "consortium", out / "consortium")
-    shutil.copy(demo / "results.json", out / "results.json")
+    for name in ("results.json", "summary.json"):
+        shutil.copy(demo / name, out / name)
     return out
 
 
@@ -93,11 +94,26 @@ def understate_epsilon(out: Path) -> None:
     (out / "results.json").write_text(json.dumps(told))
 
 
+def alter_summary(name: str, value: object) -> Callable[[Path], None]:
+    def alter(out: Path) -> None:
+        told = json.loads((out / "summary.json").read_text())
+        (out / "summary.json").write_text(json.dumps({**told, name: value}))
+
+    return alter
+
+
+def alter_own_state(out: Path) -> None:
+    journal = sqlite3.connect(out / "consortium" / "partners" / "birch" / "journal.sqlite")
+    journal.execute("UPDATE attempt SET state = ? WHERE round = 1", ("0" * 64,))
+    journal.commit()
+    journal.close()
+
+
 def test_a_finished_demo_passes_and_says_whose_exports_were_used(demo: Path) -> None:
     failed, printed = checked(demo)
     assert failed == 0, printed
     assert "FAIL" not in printed
-    assert printed.count("pass ") == 10
+    assert printed.count("pass ") == 12
     assert "SEAL's Decryptor (S: aster's export)" in printed
     assert "by operator and lead" in printed
 
@@ -110,6 +126,9 @@ def test_a_finished_demo_passes_and_says_whose_exports_were_used(demo: Path) -> 
         (forge_confirmation, "confirmation by elder whose"),
         (drop_own_charge, "the own chain of fern"),
         (understate_epsilon, "epsilon in_sum of dahlia"),
+        (alter_summary("epsilon_in_sum", 0.1), "epsilon_in_sum to be"),
+        (alter_summary("model_hashes_agree", False), "model_hashes_agree to be True"),
+        (alter_own_state, "in the journal of birch"),
         (flip_export("summed_key", 0), "the sum, opened: OpeningFailed"),
         (flip_export("state_before", 200), "state_before"),
         (flip_export("state_after", 200), "state_after"),
