@@ -1,7 +1,8 @@
 """`make bench`: the cost of a blind round, per parameter, beside a plain sum measured in the same run.
 
-Prints a table and writes out/bench.json. Every figure is CPU time of one core; each sum runs in its own process.
-Figures are the least of RUNS runs: on a shared machine whatever is above the least is somebody else's.
+Prints tables and writes out/bench.json; what a long ledger costs the service is in it too. Every figure is CPU
+time of one core; each sum runs in its own process. Figures are the least of RUNS runs: on a shared machine whatever
+is above the least is somebody else's.
 """
 
 from __future__ import annotations
@@ -31,6 +32,13 @@ TARGETS = {
     12: {"privatise_ns": 40, "encrypt_ns": 25, "sum_ratio": 2, "open_ns": 35, "up": 2.03, "down": 2.06},
 }
 TARGET_PEAK_MIB = 400
+# CPU seconds of the service with a long ledger (benchmarks/ledger.py).
+LEDGER = {
+    "overview_cold_seconds": ("overview, 10,000 entries, service just started", None),
+    "overview_warm_seconds": ("overview again", 0.15),
+    "overview_after_round_seconds": ("overview after one more round", 0.15),
+    "verified_export_seconds": ("verified export of 100,000 entries", 5.0),
+}
 
 
 def sum_in_a_process(what: str, folder: Path, partners: int) -> dict[str, float]:
@@ -115,6 +123,24 @@ def table(figures: dict[str, dict[str, float]]) -> Table:
     return shown
 
 
+def ledger_figures() -> dict[str, float]:
+    """In a process of its own: what it caches must not have been cached before."""
+    command = [sys.executable, "-m", "benchmarks.ledger"]
+    done = subprocess.run(command, check=True, capture_output=True)
+    figures: dict[str, float] = json.loads(done.stdout)
+    return figures
+
+
+def ledger_table(figures: dict[str, float]) -> Table:
+    shown = Table(title="a ledger of ten partners, CPU seconds of the service", title_justify="left")
+    shown.add_column("")
+    shown.add_column("seconds", justify="right")
+    shown.add_column("aim", justify="right", style="dim")
+    for key, (label, aim) in LEDGER.items():
+        shown.add_row(label, f"{figures[key]:.3f}", "" if aim is None else f"{aim:g}")
+    return shown
+
+
 def main() -> None:
     OUT.mkdir(exist_ok=True)
     console = Console()
@@ -135,8 +161,11 @@ def main() -> None:
             figures[str(width)] = measure(
                 width, folder, plain, lambda what: progress.update(task, description=what)
             )
+        progress.update(task, description="a long ledger")
+        ledger = ledger_figures()
     console.print(table(figures))
-    (OUT / "bench.json").write_text(json.dumps(figures, indent=1) + "\n")
+    console.print(ledger_table(ledger))
+    (OUT / "bench.json").write_text(json.dumps({**figures, "ledger": ledger}, indent=1) + "\n")
     console.print("written to out/bench.json")
 
 

@@ -40,6 +40,8 @@ _FINEST_INTERVAL = 5e-4
 _MIXTURE_INTERVAL = 2e-3
 """A mixture's loss is inverted by root-finding, point by point: a coarser grid keeps it at a second."""
 _POINTS = 1 << 16
+_BLOCK = 64
+"""A ledger grows round by round: multiples of so many rounds, and powers of two below, are kept composed."""
 
 _NO_EPSILON = "do not go on with these parameters: no epsilon can be stated for them"
 
@@ -237,14 +239,28 @@ def _fail_closed(compute: Callable[[], float]) -> float:
     return found
 
 
+@lru_cache(maxsize=64)
 def _composed(gaussians: tuple[tuple[_Single, int], ...]) -> pld.PrivacyLossDistribution:
     interval = max(_interval(multiplier, copies) for (multiplier, _, copies), _ in gaussians)
     total = None
     for single, count in gaussians:
-        part = _single_pld(single, interval)
-        part = part if count == 1 else part.self_compose(count)
-        total = part if total is None else total.compose(part)
+        for times in _blocks(count):
+            part = _self_composed(single, interval, times)
+            total = part if total is None else total.compose(part)
     return total
+
+
+def _blocks(count: int) -> list[int]:
+    """One round more costs a few cheap convolutions, and the figure depends on the count alone, not on the way."""
+    rest = count % _BLOCK
+    bits = [1 << place for place in range(rest.bit_length()) if rest >> place & 1]
+    return [count - rest, *bits] if count > rest else bits
+
+
+@lru_cache(maxsize=256)
+def _self_composed(single: _Single, interval: float, count: int) -> pld.PrivacyLossDistribution:
+    part = _single_pld(single, interval)
+    return part if count == 1 else part.self_compose(count)
 
 
 def _interval(multiplier: float, copies: int) -> float:

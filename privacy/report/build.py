@@ -13,6 +13,7 @@ It reads no clock: `as_of` is passed in.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from privacy.dp.budget import Caps
@@ -238,15 +239,16 @@ def _guarantee_budget(
     def cost(spent: figures.Counts) -> float:
         return figures.epsilon(spent, caps.delta, guarantee, charter.honest)
 
-    spent = figures.counts(tally.events)
-    fruitful = figures.counts(
-        charge.change.event for charge in tally.charges if outcomes.get(charge.change.plan) not in _WITHOUT_RESULT
+    spent = figures.counts(tally.spent)
+    fruitless = Counter(
+        charge.change.event for charge in tally.charges if outcomes.get(charge.change.plan) in _WITHOUT_RESULT
     )
-    held = figures.counts((*tally.events, *(change.event for change in tally.reserved.values())))
+    fruitful = figures.counts(tally.spent - fruitless)
+    held = figures.counts(tally.spent + Counter(change.event for change in tally.reserved.values()))
     return GuaranteeBudget(
         guarantee="alone" if guarantee is Guarantee.ALONE else "in_sum",
         cap=caps.epsilon_for(guarantee),
-        at_start=_stated(cost(figures.counts(before.events))),
+        at_start=_stated(cost(figures.counts(before.spent))),
         epsilon=_stated(cost(spent)),
         without_result=_stated(_difference(cost(spent), cost(fruitful))),
         with_reserved=_stated(cost(held)),

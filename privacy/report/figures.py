@@ -19,9 +19,9 @@ from privacy.dp.trade_off import attack_power
 Counts = tuple[tuple[PrivacyEvent, int], ...]
 
 
-def counts(events: Iterable[PrivacyEvent]) -> Counts:
+def counts(events: Iterable[PrivacyEvent] | Counter[PrivacyEvent]) -> Counts:
     """Events and how often each happened, in one order whatever order they came in."""
-    counted = Counter(events)
+    counted = events if isinstance(events, Counter) else Counter(events)
     return tuple(sorted(counted.items(), key=lambda item: item[0].model_dump_json()))
 
 

@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -29,9 +30,10 @@ class Charge:
 
 @dataclass
 class ParticipantTally:
-    """One participant's charges in their order, open reservations by plan, and totals by row."""
+    """One participant's charges in their order and counted, open reservations by plan, and totals by row."""
 
     charges: list[Charge] = field(default_factory=list)
+    spent: Counter[PrivacyEvent] = field(default_factory=Counter)
     reserved: dict[str, BudgetChange] = field(default_factory=dict)
     rows: dict[str, RowTotals] = field(default_factory=dict)
     last: LedgerEntry | None = None
@@ -73,7 +75,11 @@ class Tally:
         kept.head = self.head
         kept._participants = {
             partner: replace(
-                tally, charges=list(tally.charges), reserved=dict(tally.reserved), rows=dict(tally.rows)
+                tally,
+                charges=list(tally.charges),
+                spent=tally.spent.copy(),
+                reserved=dict(tally.reserved),
+                rows=dict(tally.rows),
             )
             for partner, tally in self._participants.items()
         }
@@ -89,4 +95,5 @@ class Tally:
         if entry.kind == "reserve":
             tally.reserved[change.plan] = change
         elif entry.kind in ("charge", "recovered"):
+            tally.spent[change.event] += 1
             tally.charges.append(Charge(entry.index, entry.at, change, entry.kind == "recovered"))

@@ -245,3 +245,18 @@ def test_draws_of_60_bits_would_not_do() -> None:
 def test_the_share_set_aside_is_not_spent_on_the_gaussians() -> None:
     rows = [(training(1.0, 0.05), 100)]
     assert delta_at(rows, epsilon(rows, DELTA, IN_SUM, 4), IN_SUM, 4) <= DELTA * (1 - IMPLEMENTATION_SHARE) * 1.0001
+
+
+def test_a_figure_is_of_the_count_and_not_of_the_way_there() -> None:
+    """Blocks and powers of two, each rounded up, against the library's composition in one step."""
+    rows = ((PrivacyEvent(kind="distributed", noise_multiplier=2.0, sampling_rate=0.05, steps=1), 1),)
+    ((single, _),) = accountant._gaussians(rows, Guarantee.IN_SUM, 1, 1)
+    interval = accountant._interval(single[0], 1)
+    for count in (1, 2, 63, 64, 65, 127, 200, 555, 640):
+        assert sum(accountant._blocks(count)) == count
+        at_once = accountant._single_pld(single, interval).self_compose(count).get_epsilon_for_delta(1e-5)
+        in_blocks = accountant._composed(((single, count),)).get_epsilon_for_delta(1e-5)
+        assert in_blocks == pytest.approx(at_once, rel=1e-7)
+        accountant._self_composed.cache_clear()
+        accountant._composed.cache_clear()
+        assert accountant._composed(((single, count),)).get_epsilon_for_delta(1e-5) == in_blocks
