@@ -48,8 +48,8 @@ class OwnLedger:
         return {entry.budget.plan: entry.budget for entry in self._entries if entry.budget is not None}
 
     def budget(self, charter: Charter) -> Budget:
-        """What this chain holds against the table of one charter."""
-        budget = Budget(charter.table)
+        """What this chain holds against the table, and the filter, of one charter."""
+        budget = Budget(charter.table, renyi=charter.filter_for(self._partner))
         for entry in self._entries:
             if entry.budget is not None and entry.charter == charter.digest:
                 budget = budget.charge_recovered(entry.budget.plan, entry.budget.event)

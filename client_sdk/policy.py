@@ -1,7 +1,8 @@
 """What this partner will not do, whoever asks (protocol 6.4): its own caps, and a stop after void attempts.
 
 Rules:
-1. Both epsilons of everything charged and of the plan at hand stay within this machine's policy.
+1. Both epsilons of everything charged and of the plan at hand stay within this machine's policy; under a charter
+   with a filter by a filter of the same order made for the policy's epsilons, for a running PLD is no valid rule.
 2. After `max_void_attempts` charged attempts in a row without a result it stops; only a person on this machine
    resumes it, with a reason that is written down. Nothing that comes from the service lifts it.
 3. Events without protection (kind *none*) need `allow_unprotected` here, besides the charter's word.
@@ -16,6 +17,7 @@ from client_sdk.own_ledger import OwnLedger
 from client_sdk.settings import PolicySection, Settings
 from privacy.dp.accountant import epsilon
 from privacy.dp.events import Guarantee, PrivacyEvent
+from privacy.dp.renyi import RenyiFilter
 from privacy.errors import ConfigurationError, PolicyRefused, UnsafeParameters
 from privacy.protocol.messages import Charter, Plan
 
@@ -85,8 +87,28 @@ class Policy:
         if plan.digest not in budget.holdings:
             budget.reserve(plan.digest, plan.event)
             spent[plan.event] = spent.get(plan.event, 0) + 1
+        delta = charter.entry(self._settings.partner.id).caps.delta
+        if charter.filter_order is not None:
+            self._check_filter(tuple(spent.items()), charter.filter_order, delta, charter.honest)
+            return
         table = tuple((row.event, row.count) for row in charter.table)
-        self._check_spent(tuple(spent.items()), table, charter.entry(self._settings.partner.id).caps.delta, charter)
+        self._check_spent(tuple(spent.items()), table, delta, charter)
+
+    def _check_filter(self, spent: _Rows, order: int, delta: float, honest: int) -> None:
+        if not self.limits.allow_unprotected and any(event.kind == "none" for event, _ in spent):
+            raise PolicyRefused(
+                "no event of kind none by this machine's own policy",
+                "one, with this plan",
+                "stop here, or change policy in partner.toml",
+            )
+        own = RenyiFilter.of_caps(order, dict(self._by_guarantee()), delta, honest)
+        if not own.has_room(spent):
+            raise PolicyRefused(
+                "events that a filter for this machine's own policy has room for, epsilon"
+                f" {self.limits.max_epsilon_in_sum:g} in the sum and {self.limits.max_epsilon_alone:g} alone",
+                "more, with this plan",
+                "stop here, or change policy in partner.toml",
+            )
 
     def _check_spent(self, spent: _Rows, table: _Rows, delta: float, charter: Charter) -> None:
         for guarantee, limit in self._by_guarantee():

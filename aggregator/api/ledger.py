@@ -70,13 +70,15 @@ def budget(service: TheService, caller: Authentic) -> Response:
         if not caller.is_operator:
             require_roster(charter, caller.identity)
         for participant in charter.partners if caller.is_operator else (caller.identity,):
-            held = ledger.budget(session, charter, charter_digest, participant).holdings.values()
+            standing = ledger.budget(session, charter, charter_digest, participant)
+            held = standing.holdings.values()
             rows = [
                 {
                     "name": row.name,
                     "charged": sum(h.row == place and h.state is HoldingState.CHARGED for h in held),
                     "reserved": sum(h.row == place and h.state is HoldingState.RESERVED for h in held),
                     "count": row.count,
+                    "left": standing.remaining(row.name),
                 }
                 for place, row in enumerate(charter.table)
             ]

@@ -212,6 +212,7 @@ class BudgetRow(Shape):
     charged: int
     reserved: int
     count: int
+    left: int
 
 
 class ParticipantBudget(Shape):

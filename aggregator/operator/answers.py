@@ -148,10 +148,13 @@ class Confirmations(Answer):
 
 
 class BudgetRow(Answer):
+    """left: how many more of the row's own event fit, by its count and by the charter's filter, if it has one."""
+
     name: str
     charged: Count
     reserved: Count
     count: Count
+    left: Count
 
 
 class Participant(Answer):

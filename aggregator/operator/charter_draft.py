@@ -8,6 +8,7 @@ The file:
     lead = "north"
     privacy_unit = "one compound with all its measurements"
     allow_none = false                 # the default
+    filter_order = 7                   # left out: the table as a whole must fit every cap (protocol 6.4)
     partners = ["north", "south"]      # left out: everyone approved
 
     [[table]]
@@ -22,7 +23,8 @@ The file:
 Rules:
 1. A row has a noise multiplier or a target, never both; a target is turned into the smallest multiplier that
    meets it (accountant.calibrate_noise), and that number is what the charter holds.
-2. What is drafted passes check_charter before it is signed: sizes, keys, and the whole table against every cap.
+2. What is drafted passes check_charter before it is signed: sizes, keys, and the whole table against every cap,
+   or with `filter_order` that each row could happen.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from aggregator.operator.answers import CharterRecord
 from privacy.dp.accountant import calibrate_noise, epsilon
 from privacy.dp.events import EventKind, Guarantee, PrivacyEvent, TableRow
+from privacy.dp.renyi import Order
 from privacy.errors import ConfigurationError
 from privacy.he.parameters import DEFAULT
 from privacy.protocol.identifiers import ZERO_DIGEST, DisplayName, PartnerId
@@ -71,19 +74,25 @@ class Draft(_DraftModel):
     privacy_unit: str
     table: tuple[DraftRow, ...]
     allow_none: bool = False
+    filter_order: Order | None = None
     parameter_set: str = DEFAULT.name
     partners: tuple[PartnerId, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What the table, or one row of it, costs at `delta`."""
+    """What the table, or one row of it, costs at `delta`.
+
+    fits: how many of this row's events alone a charter with a filter allows, at the partner that allows least; no
+    more than its count. Without a filter the count.
+    """
 
     name: str
     noise_multiplier: float | None
     delta: float
     epsilon_in_sum: float
     epsilon_alone: float
+    fits: int | None
 
 
 def read_draft(path: Path) -> Draft:
@@ -126,6 +135,7 @@ def build_charter(
             parameter_set=draft.parameter_set,
             privacy_unit=draft.privacy_unit,
             table=tuple(_row(row, draft) for row in draft.table),
+            filter_order=draft.filter_order,
             allow_none=draft.allow_none,
             lead=draft.lead,
             operator_keys=operator_keys,
@@ -143,11 +153,21 @@ def costs(charter: Charter) -> tuple[Cost, ...]:
     """Each row, then the whole table, at the smallest delta that a partner caps; rows of kind none left out."""
     delta = min(entry.caps.delta for entry in charter.roster)
     rows = [row for row in charter.table if row.event.kind != "none"]
-    found = [_cost(row.name, row.event.noise_multiplier, (row,), delta, charter.honest) for row in rows]
-    return (*found, _cost("whole table", None, rows, delta, charter.honest))
+    found = [
+        _cost(row.name, row.event.noise_multiplier, (row,), delta, charter.honest, _fits(row, charter))
+        for row in rows
+    ]
+    return (*found, _cost("whole table", None, rows, delta, charter.honest, None))
 
 
-def _cost(name: str, multiplier: float | None, rows: Sequence[TableRow], delta: float, honest: int) -> Cost:
+def _fits(row: TableRow, charter: Charter) -> int:
+    filters = [charter.filter_for(partner) for partner in charter.partners]
+    return min([row.count, *(found.room_for((), row.event) for found in filters if found is not None)])
+
+
+def _cost(
+    name: str, multiplier: float | None, rows: Sequence[TableRow], delta: float, honest: int, fits: int | None
+) -> Cost:
     counted = [(row.event, row.count) for row in rows]
     return Cost(
         name=name,
@@ -155,6 +175,7 @@ def _cost(name: str, multiplier: float | None, rows: Sequence[TableRow], delta: 
         delta=delta,
         epsilon_in_sum=epsilon(counted, delta, Guarantee.IN_SUM, honest),
         epsilon_alone=epsilon(counted, delta, Guarantee.ALONE, honest),
+        fits=fits,
     )
 
 

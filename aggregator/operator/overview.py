@@ -108,7 +108,7 @@ def _budget(charter: Charter, participant: Participant) -> BudgetView:
         partner=participant.partner,
         charged={row.name: row.charged for row in participant.rows},
         reserved={row.name: row.reserved for row in participant.rows},
-        left={row.name: max(0, row.count - row.charged - row.reserved) for row in participant.rows},
+        left={row.name: row.left for row in participant.rows},
         delta=caps.delta,
         epsilon_in_sum=cost(Guarantee.IN_SUM),
         cap_in_sum=caps.epsilon_in_sum,

@@ -133,7 +133,7 @@ def check_room(charter: Charter, row: TableRow, participants: Sequence[Participa
         participant.partner
         for participant in participants
         if participant.partner in charter.partners
-        and not any(held.charged + held.reserved < held.count for held in participant.rows if held.name in covering)
+        and not any(held.left for held in participant.rows if held.name in covering)
     ]
     if charter.n_max - len(without) < charter.n_min:
         raise BudgetExhausted(

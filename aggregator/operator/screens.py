@@ -60,10 +60,12 @@ def enrolment_screen(enrolment: Enrolment) -> Table:
 
 
 def charter_screen(charter: Charter, costs: Sequence[Cost]) -> Group:
-    table = Table("row", "noise multiplier", "epsilon in the sum", "epsilon alone", title="What the table costs")
+    table = Table("row", "noise z", "times", "epsilon in the sum", "epsilon alone", title="What the table costs")
     for cost in costs:
         multiplier = "" if cost.noise_multiplier is None else f"{cost.noise_multiplier:.4f}"
-        table.add_row(escape(cost.name), multiplier, f"{cost.epsilon_in_sum:.3f}", f"{cost.epsilon_alone:.3f}")
+        times = "" if cost.fits is None else str(cost.fits)
+        figures = (f"{cost.epsilon_in_sum:.3f}", f"{cost.epsilon_alone:.3f}")
+        table.add_row(escape(cost.name), multiplier, times, *figures)
     parts: list[RenderableType] = [
         facts(
             [
@@ -77,6 +79,9 @@ def charter_screen(charter: Charter, costs: Sequence[Cost]) -> Group:
     ]
     if costs:
         parts.append(Text(f"at delta {costs[0].delta}; partners compare the words outside this service"))
+    if charter.filter_order is not None:
+        order = charter.filter_order
+        parts.append(Text(f"a Renyi filter of order {order} refuses what would pass a cap; counts are ceilings"))
     if any(row.event.kind == "none" for row in charter.table):
         parts.append(Text("rows of kind none: encrypted, and no differential privacy", style="bold red"))
     return Group(*parts)

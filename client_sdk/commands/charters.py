@@ -126,6 +126,11 @@ def _print_charter(offered: Offered) -> None:
             str(row.count),
         )
     to.print(table)
+    if charter.filter_order is not None:
+        to.print(
+            f"a Renyi filter of order {charter.filter_order} refuses what would pass a partner's caps:"
+            " the counts are ceilings, and together may not be reached"
+        )
     roster = Table("partner", "name", "cap alone", "cap in the sum", "delta", "signed", title="Roster")
     for entry in charter.roster:
         caps = entry.caps

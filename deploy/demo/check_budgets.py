@@ -24,7 +24,7 @@ from privacy.errors import AccountingFailed, BudgetExhausted, ChoraleError, Dige
 from privacy.ledger.chain import ChainVerifier
 from privacy.ledger.checkpoint import Landmarks
 from privacy.ledger.entry import BudgetChange
-from privacy.ledger.verification import check_under_charter
+from privacy.ledger.charter_checks import CharterChecks
 from privacy.protocol.messages import ChainHead, Charter
 
 TOLERANCE: Final = 1e-9
@@ -131,10 +131,11 @@ def _replayed(
     lines: Sequence[bytes], verifier: ChainVerifier, heads: Sequence[ChainHead], charter: Charter
 ) -> ChainVerifier:
     landmarks = Landmarks(heads)
+    under = CharterChecks({charter.digest: charter})
     for line in lines:
         entry = verifier.add_line(line)
         landmarks.passed(verifier.head)
-        check_under_charter(entry, {charter.digest: charter})
+        under.check(entry)
     landmarks.finished(verifier.head)
     return verifier
 

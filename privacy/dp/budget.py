@@ -2,9 +2,10 @@
 
 Rules (protocol 6.4):
 1. A table is acceptable if the PLD of all its rows together fits both caps; then any adaptive order of its
-   events does (arXiv 2207.08335).
+   events does (arXiv 2207.08335). A charter with a Renyi filter instead need not hold that: its rows say what an
+   event may be at most, each count is a ceiling, and the filter refuses what would pass a cap (renyi.py).
 2. An attempt holds at most one row, the first in the table's order that covers its event and has room;
-   reserved and charged attempts both take room.
+   reserved and charged attempts both take room, in the row and in the filter.
 3. Moves: nothing -> reserved -> charged, reserved -> lapsed (the attempt closed without a cohort). Each move
    may be repeated and then changes nothing. Nothing charged is ever given back; a lapsed attempt is never
    reserved again.
@@ -25,6 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from privacy.dp.accountant import epsilon
 from privacy.dp.events import Guarantee, PrivacyEvent, TableRow
+from privacy.dp.renyi import RenyiFilter
 from privacy.errors import BudgetExhausted, Conflict, UnsafeParameters, WrongState
 
 
@@ -105,6 +107,25 @@ def tighten(budget: Budget, caps: Caps, honest: int) -> dict[str, int]:
     return counts(low)
 
 
+def filter_of(order: int, caps: Caps, honest: int) -> RenyiFilter:
+    """The filter of these caps. Raises UnsafeParameters where this order leaves one of them no room at all."""
+    epsilons = {guarantee: caps.epsilon_for(guarantee) for guarantee in Guarantee}
+    return RenyiFilter.of_caps(order, epsilons, caps.delta, honest)
+
+
+def check_filter(table: Sequence[TableRow], order: int, caps: Caps, honest: int) -> None:
+    """Rule 1, for a charter with a filter: that each row could happen, once at least. Raises UnsafeParameters."""
+    renyi = filter_of(order, caps, honest)
+    for row in table:
+        if not renyi.room_for((), row.event):
+            raise UnsafeParameters(
+                f"rows that fit the filter of order {order} once, for epsilon {caps.epsilon_in_sum:g} in the sum"
+                f" and {caps.epsilon_alone:g} alone at delta {caps.delta:g}",
+                f"row {row.name}, {_words(row.event)}",
+                "raise its noise, or agree on other caps or another order",
+            )
+
+
 class HoldingState(Enum):
     RESERVED = "reserved"
     CHARGED = "charged"
@@ -129,6 +150,7 @@ class Budget:
 
     table: tuple[TableRow, ...]
     holdings: Mapping[str, Holding] = field(default_factory=lambda: MappingProxyType({}))
+    renyi: RenyiFilter | None = None
 
     def reserve(self, attempt: str, event: PrivacyEvent) -> Budget:
         """Take room for `event`. Raises BudgetExhausted; Conflict or WrongState on a used attempt."""
@@ -141,7 +163,7 @@ class Budget:
         row = self._row_with_room(event)
         if row is None:
             raise BudgetExhausted(
-                f"a row of the charter's table with room for {_words(event)}",
+                f"{self._where()} with room for {_words(event)}",
                 f"remaining {[(r.name, self.remaining(r.name)) for r in self.table]}",
                 "plan a weaker event, or sign a charter for a new epoch",
             )
@@ -187,16 +209,15 @@ class Budget:
 
     def spent(self) -> tuple[tuple[PrivacyEvent, int], ...]:
         """Charged events and their counts, in the order of their first charge: what the accountant reads."""
-        counts: dict[PrivacyEvent, int] = {}
-        for held in self.holdings.values():
-            if held.state is HoldingState.CHARGED:
-                counts[held.event] = counts.get(held.event, 0) + 1
-        return tuple(counts.items())
+        return self._counts(HoldingState.CHARGED)
 
     def remaining(self, row: str) -> int:
-        """Room left in the row of this name, reservations used up; 0 also where recovery passed the count."""
+        """How many more events of this row fit, reservations used up; 0 also where recovery passed a limit."""
         index = self._index(row)
-        return max(0, self.table[index].count - self._taken(index))
+        left = max(0, self.table[index].count - self._taken(index))
+        if self.renyi is None:
+            return left
+        return min(left, self.renyi.room_for(self._held(), self.table[index].event))
 
     def taken(self, row: str) -> int:
         """Reserved and charged in the row of this name; above its count where recovery passed it."""
@@ -215,7 +236,25 @@ class Budget:
             1 for held in self.holdings.values() if held.row == index and held.state is not HoldingState.LAPSED
         )
 
+    def _held(self) -> tuple[tuple[PrivacyEvent, int], ...]:
+        """What took place or may yet: a reservation's event counts until it lapses."""
+        return self._counts(HoldingState.CHARGED, HoldingState.RESERVED)
+
+    def _counts(self, *states: HoldingState) -> tuple[tuple[PrivacyEvent, int], ...]:
+        counts: dict[PrivacyEvent, int] = {}
+        for held in self.holdings.values():
+            if held.state in states:
+                counts[held.event] = counts.get(held.event, 0) + 1
+        return tuple(counts.items())
+
+    def _where(self) -> str:
+        if self.renyi is None:
+            return "a row of the charter's table"
+        return f"a row of the charter's table, and a filter of order {self.renyi.order},"
+
     def _row_with_room(self, event: PrivacyEvent) -> int | None:
+        if self.renyi is not None and not self.renyi.has_room((*self._held(), (event, 1))):
+            return None
         for index, row in enumerate(self.table):
             if event.fits_row(row.event) and self._taken(index) < row.count:
                 return index
@@ -230,7 +269,7 @@ class Budget:
             )
 
     def _with(self, attempt: str, holding: Holding) -> Budget:
-        return Budget(self.table, MappingProxyType({**self.holdings, attempt: holding}))
+        return Budget(self.table, MappingProxyType({**self.holdings, attempt: holding}), self.renyi)
 
 
 def _lapsed(attempt: str) -> WrongState:

@@ -7,8 +7,8 @@ The steps, in the order of the lines (export.py); the first that fails raises `L
 3. the checkpoint is under the newest charter, by the server's key, or the partner's, that this charter names;
 4. each countersignature is a confirmation by a partner, under a charter that the file holds, in its order;
 5. each entry is in its canonical form, names its place and the hash of the one before, is a legal move with the
-   replayed totals (chain.py), and keeps to its charter: roster, rows, events, counts. A recovered charge may pass a
-   count or have no row: it records what happened;
+   replayed totals (chain.py), and keeps to its charter: roster, rows, events, counts and filter
+   (charter_checks.py);
 6. every countersigned head, and the checkpoint's, lies on the chain, which ends there.
 What remains for a person: that the newest charter is the one whose words were compared. Without that, a file
 verifies and may be of a consortium that was made up.
@@ -23,8 +23,8 @@ from typing import Any
 
 from privacy.errors import ChoraleError, LedgerBroken, MalformedMessage
 from privacy.ledger.chain import ChainTotals, ChainVerifier
+from privacy.ledger.charter_checks import CharterChecks
 from privacy.ledger.checkpoint import Landmarks
-from privacy.ledger.entry import NO_ROW, BudgetChange, LedgerEntry
 from privacy.ledger.export import HEADERS, Chain
 from privacy.protocol.canonical import parse
 from privacy.protocol.identifiers import OPERATOR, SERVER, ZERO_DIGEST
@@ -242,12 +242,13 @@ class _Reader:
 
     def _read_entries(self, chain: Chain, end: ChainHead, landmarks: Landmarks) -> ChainVerifier:
         verifier = ChainVerifier(own=chain == "own")
+        under = CharterChecks(self._charters, own=chain == "own")
         before = self.number - 1
         try:
             for line in self._entry_lines():
                 entry = verifier.add_line(line)
                 landmarks.passed(verifier.head)
-                check_under_charter(entry, self._charters, own=chain == "own")
+                under.check(entry)
                 if chain == "own" and entry.participant != self._partner:
                     raise LedgerBroken(
                         entry.index, f"entries of {self._partner}", f"one of {entry.participant}", _AGAIN
@@ -268,51 +269,3 @@ class _Reader:
         if self._next is not None:
             yield self._next
             yield from self._lines
-
-
-def check_under_charter(entry: LedgerEntry, charters: Mapping[str, Charter], own: bool = False) -> None:
-    """The last part of step 5, for an entry whose place in the chain has verified. Raises LedgerBroken.
-
-    own: it is of a partner's own chain, where a charge takes what nothing reserved.
-    """
-    charter = charters.get(entry.charter)
-    if charter is None:
-        raise LedgerBroken(
-            entry.index,
-            "an entry under a charter that was given",
-            f"one under {entry.charter[:16]}",
-            "give every charter of the consortium",
-        )
-    if entry.participant is not None:
-        try:
-            charter.entry(entry.participant)
-        except MalformedMessage as error:
-            raise LedgerBroken(entry.index, error.expected, error.came, "raise the alarm") from error
-    if entry.budget is not None:
-        _check_row(entry, entry.budget, charter, own)
-
-
-def _check_row(entry: LedgerEntry, change: BudgetChange, charter: Charter, own: bool) -> None:
-    recovered = entry.kind == "recovered"
-    if recovered and change.row == NO_ROW:
-        return
-    row = next((row for row in charter.table if row.name == change.row), None)
-    if row is None:
-        raise LedgerBroken(
-            entry.index,
-            f"a row of the charter's table ({', '.join(row.name for row in charter.table)})",
-            repr(change.row),
-            "raise the alarm",
-        )
-    if not change.event.fits_row(row.event):
-        raise LedgerBroken(
-            entry.index, f"an event that row {row.name} covers: {row.event}", str(change.event), "raise the alarm"
-        )
-    # The service's charge moves a reservation within what was taken already: only taking more can pass the count.
-    if entry.kind == ("charge" if own else "reserve") and change.charged + change.reserved > row.count:
-        raise LedgerBroken(
-            entry.index,
-            f"at most {row.count} taken in row {row.name}",
-            str(change.charged + change.reserved),
-            "the budget was overspent: raise the alarm",
-        )

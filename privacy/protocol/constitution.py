@@ -6,8 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from privacy.dp.budget import Caps
+from privacy.dp.budget import Caps, filter_of
 from privacy.dp.events import TableRow
+from privacy.dp.renyi import Order, RenyiFilter
 from privacy.errors import MalformedMessage
 from privacy.protocol.body import Body, ChainHead, CharteredBody, Positive, SigningKeys, require_sorted
 from privacy.protocol.identifiers import BoxPublicKey, Digest, DisplayName, Model, PartnerId
@@ -34,7 +35,11 @@ class RosterEntry(Model):
 
 
 class Charter(Body):
-    """The constitution of one epoch; it counts once every roster partner has signed its acceptance."""
+    """The constitution of one epoch; it counts once every roster partner has signed its acceptance.
+
+    filter_order: None where the table as a whole fits every cap; else a Renyi filter of this order refuses
+    (protocol 6.4).
+    """
 
     type: Literal["chorale/1 charter"] = "chorale/1 charter"
     consortium: DisplayName
@@ -46,6 +51,7 @@ class Charter(Body):
     parameter_set: str
     privacy_unit: Annotated[str, Field(min_length=1, max_length=300)]
     table: Annotated[tuple[TableRow, ...], Field(min_length=1, max_length=64)]
+    filter_order: Order | None = None
     allow_none: bool
     lead: PartnerId
     operator_keys: SigningKeys
@@ -69,6 +75,12 @@ class Charter(Body):
     @property
     def partners(self) -> tuple[str, ...]:
         return tuple(entry.partner for entry in self.roster)
+
+    def filter_for(self, partner: str) -> RenyiFilter | None:
+        """The filter of a partner's own caps; None where the charter's table is what refuses."""
+        if self.filter_order is None:
+            return None
+        return filter_of(self.filter_order, self.entry(partner).caps, self.honest)
 
     def entry(self, partner: str) -> RosterEntry:
         for entry in self.roster:

@@ -5,7 +5,7 @@ Rules (protocol 6.1, 6.4):
 2. Both guarantees are always given, each against its own cap.
 3. A charged attempt that ended void or closed gave no result: it is spent all the same, and shown as such.
    An attempt whose outcome nobody told is *unknown*, and not counted as without result.
-4. Rounds left are what the table has left, for that is what refuses; the curve goes on over them, dashed.
+4. Rounds left are what table and filter have left: that is what refuses. The curve goes on over them, dashed.
 5. A period cuts the chain (period.py): figures are of what lies before its end, entries of what lies in it.
 It reads no clock: `as_of` is passed in.
 """
@@ -158,7 +158,7 @@ def participant_budget(
     member = charter.entry(partner)
     fruitless = [charge for charge in tally.charges if outcomes.get(charge.change.plan) in _WITHOUT_RESULT]
     event = present_event or _last_event(tally)
-    left = None if event is None else _rounds_left(charter, tally, event)
+    left = None if event is None else _rounds_left(charter, partner, tally, event)
     earlier = before or ParticipantTally()
     in_sum, alone = (
         _guarantee_budget(charter, guarantee, member.caps, tally, earlier, outcomes)
@@ -218,14 +218,18 @@ def _last_event(tally: ParticipantTally) -> PrivacyEvent | None:
     return tally.charges[-1].change.event if tally.charges else None
 
 
-def _rounds_left(charter: Charter, tally: ParticipantTally, event: PrivacyEvent) -> int:
-    """Room left in the rows that cover `event`; reservations take room (protocol 6.4)."""
+def _rounds_left(charter: Charter, partner: str, tally: ParticipantTally, event: PrivacyEvent) -> int:
+    """Room left in the rows that cover `event`, and in the filter; reservations take room (protocol 6.4)."""
     left = 0
     for row in charter.table:
         if event.fits_row(row.event):
             used = tally.rows.get(row.name, RowTotals())
             left += max(0, row.count - used.charged - used.reserved)
-    return left
+    renyi = charter.filter_for(partner)
+    if renyi is None:
+        return left
+    held = figures.counts((*tally.events, *(change.event for change in tally.reserved.values())))
+    return min(left, renyi.room_for(held, event))
 
 
 def _guarantee_budget(

@@ -226,7 +226,8 @@ class ScriptedService:
                 self.states[digest] = "closed"
                 return 200, self._document(digest, {})
             case ["GET", "budget"]:
-                row = {"name": ROW.name, "charged": self.charges, "reserved": 0, "count": ROW.count}
+                left = max(0, ROW.count - self.charges)
+                row = {"name": ROW.name, "charged": self.charges, "reserved": 0, "count": ROW.count, "left": left}
                 return 200, {"participants": [{"partner": name, "rows": [row]} for name in PARTNERS]}
             case ["POST", "conductor-lease"]:
                 return 200, self._lease(json.loads(request.content))

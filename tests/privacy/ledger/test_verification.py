@@ -250,3 +250,43 @@ def test_an_own_chain_that_charged_beyond_its_row_is_refused() -> None:
     for number in (1, 2, 3):
         writer.move("charge", "aster", number)
     assert broken_at(own_export_of(writer, MADE, "aster"), "overspent") == 4 + 3
+
+
+def filtered() -> tuple[Charter, int]:
+    """Counts allow 200 each, the filter of order 6 fewer; and how many."""
+    table = (TableRow(name="training", event=EVENT, count=200),)
+    made = charter(table=table).model_copy(update={"filter_order": 6})
+    kept = made.filter_for("aster")
+    assert kept is not None
+    fits = kept.room_for((), EVENT)
+    assert 2 < fits < 200
+    return made, fits
+
+
+def test_a_chain_that_passes_its_charters_filter_is_refused_at_that_line() -> None:
+    """Lapsed room is room again; what is recovered may pass."""
+    made, fits = filtered()
+    writer, proved = ChainWriter(made.digest), ChainWriter(made.digest)
+    writer.move("reserve", "aster", 1)
+    writer.move("lapse", "aster", 1)
+    for number in range(2, fits + 2):
+        writer.attempt(number, ("aster", "birch"))
+    for entry in writer.entries:
+        proved.append(entry)
+    verify_export(export_of(writer, made))
+    proved.move("recovered", "aster", fits + 2)
+    verify_export(export_of(proved, made))
+    writer.move("reserve", "birch", fits + 2)
+    lines = export_of(writer, made)
+    assert broken_at(lines, "a divergence of at most") == len(lines)
+
+
+def test_an_own_chain_that_passes_the_filter_is_refused() -> None:
+    made, fits = filtered()
+    writer = ChainWriter(made.digest, own=True)
+    for number in range(fits):
+        writer.move("charge", "aster", number + 1)
+    verify_export(own_export_of(writer, made, "aster"))
+    writer.move("charge", "aster", 500)
+    lines = own_export_of(writer, made, "aster")
+    assert broken_at(lines, "a divergence of at most") == len(lines)

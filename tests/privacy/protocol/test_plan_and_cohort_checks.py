@@ -39,6 +39,26 @@ def test_the_example_charter_campaign_and_plan_are_sound() -> None:
     assert mechanism(PLAN, CHARTER, CAMPAIGN.body).honest == 2
 
 
+def test_a_filter_lets_the_counts_together_pass_the_caps() -> None:
+    """The table of this charter costs more than its caps; under a filter its counts are ceilings."""
+    many = (TableRow(name="training", event=EVENT, count=900_000),)
+    with pytest.raises(UnsafeParameters, match="a table of epsilon at most"):
+        check_charter(CHARTER.model_copy(update={"table": many}))
+    filtered = make_charter(table=many, filter_order=8)
+    check_charter(filtered)
+    campaign = make_campaign(filtered)
+    assert check_campaign(campaign, filtered, Verifier()) == campaign.body
+    assert filtered.digest != CHARTER.digest
+    first, *rest = filtered.roster
+    caps = Caps(epsilon_alone=60.0, epsilon_in_sum=0.1, delta=1e-5)
+    tight = {"roster": (first.model_copy(update={"caps": caps}), *rest)}
+    with pytest.raises(UnsafeParameters, match="an order at which"):
+        check_charter(filtered.model_copy(update=tight))
+    for order in (1, 513, 2.5):
+        with pytest.raises(ValueError, match="filter_order"):
+            make_charter(filter_order=order)
+
+
 def doubled_keys() -> dict[str, object]:
     first, second, *rest = CHARTER.roster
     return {"roster": (first, second.model_copy(update={"signing_keys": first.signing_keys}), *rest)}

@@ -1,0 +1,116 @@
+"""Whether the entries of a chain keep to their charters: the last part of step 5 of verification.py.
+
+Rules (protocol 6.4):
+1. The participant is on the roster, the row in the table, and the event covered by that row.
+2. No more is taken than the row's count or, under a charter with one, the filter allows.
+3. A recovered charge may pass both or have no row: it records what happened, and what comes after counts it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from privacy.dp.events import PrivacyEvent
+from privacy.dp.renyi import RenyiFilter
+from privacy.errors import LedgerBroken, MalformedMessage
+from privacy.ledger.entry import NO_ROW, BudgetChange, LedgerEntry
+from privacy.protocol.messages import Charter
+
+_ROUNDING = 1 + 1e-9
+"""Another machine's logarithms may differ in the last bits: what it let pass is not called overspent for that."""
+
+
+@dataclass
+class _Held:
+    """What one participant holds under a charter with a filter: reserved or charged, by attempt and in all."""
+
+    renyi: RenyiFilter
+    attempts: dict[str, PrivacyEvent] = field(default_factory=dict)
+    events: Counter[PrivacyEvent] = field(default_factory=Counter)
+
+
+class CharterChecks:
+    """For the entries of one chain whose places have verified, each given once and in order.
+
+    own: it is a partner's own chain, where a charge takes what nothing reserved.
+    """
+
+    def __init__(self, charters: Mapping[str, Charter], own: bool = False) -> None:
+        self._charters = charters
+        self._own = own
+        self._held: dict[tuple[str, str], _Held] = {}
+
+    def check(self, entry: LedgerEntry) -> None:
+        """Raises LedgerBroken."""
+        charter = self._charters.get(entry.charter)
+        if charter is None:
+            raise LedgerBroken(
+                entry.index,
+                "an entry under a charter that was given",
+                f"one under {entry.charter[:16]}",
+                "give every charter of the consortium",
+            )
+        if entry.participant is None:
+            return
+        try:
+            charter.entry(entry.participant)
+        except MalformedMessage as error:
+            raise LedgerBroken(entry.index, error.expected, error.came, "raise the alarm") from error
+        if entry.budget is not None:
+            _check_row(entry, entry.budget, charter, self._own)
+            if charter.filter_order is not None:
+                self._check_filter(entry, entry.budget, charter, entry.participant)
+
+    def _check_filter(self, entry: LedgerEntry, change: BudgetChange, charter: Charter, participant: str) -> None:
+        key = (entry.charter, participant)
+        if key not in self._held:
+            renyi = charter.filter_for(participant)
+            if renyi is None:
+                return
+            self._held[key] = _Held(renyi)
+        held = self._held[key]
+        if entry.kind == "lapse":
+            held.events.subtract([held.attempts.pop(change.plan)])
+            return
+        if change.plan in held.attempts:
+            return
+        held.attempts[change.plan] = change.event
+        held.events[change.event] += 1
+        rows = tuple(held.events.items())
+        for guarantee, limit in held.renyi.bounds:
+            spent = held.renyi.spent(rows, guarantee)
+            if entry.kind != "recovered" and spent > limit * _ROUNDING:
+                raise LedgerBroken(
+                    entry.index,
+                    f"a divergence of at most {limit:.6g} of order {held.renyi.order} ({guarantee.value})",
+                    f"{spent:.6g}",
+                    "the budget was overspent: raise the alarm",
+                )
+
+
+def _check_row(entry: LedgerEntry, change: BudgetChange, charter: Charter, own: bool) -> None:
+    recovered = entry.kind == "recovered"
+    if recovered and change.row == NO_ROW:
+        return
+    row = next((row for row in charter.table if row.name == change.row), None)
+    if row is None:
+        raise LedgerBroken(
+            entry.index,
+            f"a row of the charter's table ({', '.join(row.name for row in charter.table)})",
+            repr(change.row),
+            "raise the alarm",
+        )
+    if not change.event.fits_row(row.event):
+        raise LedgerBroken(
+            entry.index, f"an event that row {row.name} covers: {row.event}", str(change.event), "raise the alarm"
+        )
+    # The service's charge moves a reservation within what was taken already: only taking more can pass the count.
+    if entry.kind == ("charge" if own else "reserve") and change.charged + change.reserved > row.count:
+        raise LedgerBroken(
+            entry.index,
+            f"at most {row.count} taken in row {row.name}",
+            str(change.charged + change.reserved),
+            "the budget was overspent: raise the alarm",
+        )
