@@ -254,8 +254,8 @@ class TestConsortium:
 
     # --- over HTTP
 
-    def constitute(self, http: httpx.Client) -> tuple[Charter, Campaign]:
-        """Enrol everyone, bring a charter into force, and have a campaign countersigned."""
+    def constitute(self, http: httpx.Client, **changes: Any) -> tuple[Charter, Campaign]:
+        """Enrol everyone, bring a charter (with these changes) into force, and have a campaign countersigned."""
         operator = self.client(http, OPERATOR)
         for name in self.names:
             invited = operator.post("/v1/invitations", {"partner": name, "expires_in_seconds": 3600})
@@ -264,7 +264,7 @@ class TestConsortium:
             body = canonical({"token": token, "enrolment": message.model_dump(mode="json")})
             done(http.post("/v1/enrolments", content=body), 201)
             done(operator.post(f"/v1/enrolments/{name}/approval"))
-        charter = self.charter()
+        charter = self.charter(**changes)
         done(operator.post("/v1/charters", self.by_operator(charter)), 201)
         for name in self.names:
             target = f"/v1/charters/{charter.digest}/acceptances"

@@ -22,9 +22,9 @@ from privacy.dp.accountant import epsilon
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.errors import AccountingFailed, BudgetExhausted, ChoraleError, DigestMismatch, LedgerBroken
 from privacy.ledger.chain import ChainVerifier
+from privacy.ledger.charter_checks import CharterChecks
 from privacy.ledger.checkpoint import Landmarks
 from privacy.ledger.entry import BudgetChange
-from privacy.ledger.charter_checks import CharterChecks
 from privacy.protocol.messages import ChainHead, Charter
 
 TOLERANCE: Final = 1e-9

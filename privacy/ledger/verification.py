@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from privacy.errors import ChoraleError, LedgerBroken, MalformedMessage
+from privacy.errors import ChoraleError, LedgerBroken
 from privacy.ledger.chain import ChainTotals, ChainVerifier
 from privacy.ledger.charter_checks import CharterChecks
 from privacy.ledger.checkpoint import Landmarks

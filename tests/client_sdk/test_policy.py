@@ -10,7 +10,8 @@ from client_sdk.journal import Journal
 from client_sdk.own_ledger import OwnLedger
 from client_sdk.policy import Policy
 from client_sdk.settings import load_settings
-from privacy.errors import UnsafeParameters
+from privacy.dp.events import PrivacyEvent
+from privacy.errors import PolicyRefused, UnsafeParameters
 from privacy.ledger.entry import BudgetChange
 from privacy.protocol.messages import UpdateRule
 from tests.client_sdk.campaigns import campaign, charter, plan
@@ -93,3 +94,22 @@ def test_an_attempt_under_way_or_closed_before_a_cohort_is_not_without_result(fo
     folder.spend("void")
     folder.spend(None)
     assert folder.policy.void_in_a_row() == 1
+
+
+def test_under_a_filter_the_policys_own_epsilons_are_a_filter_too(folder: Folder) -> None:
+    """The charter's caps are 100 and 1000, this machine's 20 and 50: within the first may pass the second."""
+    event = PrivacyEvent(kind="distributed", noise_multiplier=0.3, sampling_rate=0.5)
+    under = charter(event).model_copy(update={"filter_order": 4})
+    of = campaign((("weight", (10,)),), UpdateRule(kind="sgd", learning_rate=0.1), charter_digest=under.digest)
+    kept = under.filter_for("p0")
+    assert kept is not None
+    assert kept.room_for((), event) >= 2
+    weak = PrivacyEvent(kind="distributed", noise_multiplier=0.5, sampling_rate=0.5)
+    folder.policy.check_plan(plan(of, event=weak), under)
+    with pytest.raises(PolicyRefused, match="filter for this machine's own policy"):
+        folder.policy.check_plan(plan(of, event=event), under)
+    bare = PrivacyEvent(kind="none", noise_multiplier=0.0, sampling_rate=1.0)
+    row = under.table[0].model_copy(update={"name": "unprotected", "event": bare})
+    allowing = under.model_copy(update={"table": (*under.table, row)})
+    with pytest.raises(PolicyRefused, match="kind none"):
+        folder.policy.check_plan(plan(of, event=bare, scale=1.0), allowing)

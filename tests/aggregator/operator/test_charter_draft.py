@@ -122,3 +122,21 @@ def test_an_enrolment_counts_as_it_was_approved_here(consortium):
     forged = sign(records[0].enrolment.body, "ash", consortium.server)
     with pytest.raises(BadSignature):
         approved_enrolments([EnrolmentRecord(state="approved", enrolment=forged)], approvals)
+
+
+def test_a_draft_with_a_filter_says_how_often_each_row_fits(draft, charter):
+    many = DRAFT.replace("count = 20", "count = 5000").replace(
+        "target_epsilon = 8.0\ndelta = 1e-5", "noise_multiplier = 1.0"
+    )
+    with pytest.raises(UnsafeParameters, match="a table of epsilon"):
+        check_charter(charter(draft(many)))
+    made = charter(draft("filter_order = 6\n" + many.lstrip()))
+    check_charter(made)
+    assert made.filter_order == 6
+    found = {cost.name: cost.fits for cost in costs(made)}
+    kept = made.filter_for(PARTNERS[0])
+    assert 0 < found["training"] == kept.room_for((), made.table[0].event) < 5000
+    assert found["labels"] == 1
+    assert found["whole table"] is None
+    with pytest.raises(ConfigurationError, match="filter_order"):
+        draft("filter_order = 1\n" + DRAFT.lstrip())

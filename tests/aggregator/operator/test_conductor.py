@@ -214,8 +214,8 @@ def test_the_room_of_any_row_that_covers_the_event_counts(consortium):
         name="spare", event=PrivacyEvent(kind="distributed", noise_multiplier=3.0, sampling_rate=0.2), count=1
     )
     charter = consortium.charter.model_copy(update={"table": (ROW, wider)})
-    spent = BudgetRow(name="training", charged=10, reserved=0, count=10)
-    spare = BudgetRow(name="spare", charged=0, reserved=0, count=1)
+    spent = BudgetRow(name="training", charged=10, reserved=0, count=10, left=0)
+    spare = BudgetRow(name="spare", charged=0, reserved=0, count=1, left=1)
     check_room(charter, ROW, [Participant(partner=name, rows=(spent, spare)) for name in charter.partners])
     with pytest.raises(BudgetExhausted):
         check_room(charter, ROW, [Participant(partner=name, rows=(spent,)) for name in charter.partners])
