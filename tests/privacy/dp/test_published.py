@@ -27,7 +27,7 @@ BATCH = 256
 def test_the_tutorial_of_tensorflow_privacy(z: float, epochs: int, published: float) -> None:
     """The table of tutorials/README.md in tensorflow/privacy: MNIST, batches of 256, delta 1e-5.
 
-    Its figures are by Renyi DP, converted as Mironov 2017 (arXiv 1702.07476, proposition 3) does, at orders that are
+    Its figures are by Renyi DP, converted as Mironov 2017 (arXiv 1702.07476, proposition 3), at orders that are
     not told: 0.02. It counts shuffled batches as Poisson samples; ours are drawn so (sampling.py).
     """
     rate = BATCH / MNIST
