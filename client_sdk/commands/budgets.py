@@ -15,6 +15,7 @@ from privacy.errors import ChoraleError, ServiceUnavailable
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport, GuaranteeBudget, ParticipantBudget
 from privacy.report.build import build_report
+from privacy.report.lifetime import Lifetime, lifetime
 from privacy.report.period import Period
 
 budget_app = typer.Typer(help="What this partner spent, and what is left.")
@@ -33,6 +34,7 @@ def budget(
         return
     with open_partner(config) as partner:
         spent = own_budget(partner)
+        life = own_lifetime(partner)
         difference = None if offline else _difference(partner)
         service = {} if offline else _service_rows(partner)
         stop = Policy(partner.settings, partner.journal, partner.own_ledger).stopped()
@@ -40,6 +42,7 @@ def budget(
         print_json(
             {
                 "own": spent.model_dump(mode="json", exclude={"entries": True}),
+                "lifetime": life.model_dump(mode="json"),
                 "service": service,
                 "difference": difference,
                 "stopped": None if stop is None else str(stop),
@@ -47,6 +50,7 @@ def budget(
         )
     else:
         _print_budget(spent, service, None if offline else difference or "")
+        _print_lifetime(life)
         if stop is not None:
             out().print(f"[bold red]stopped[/]: {stop}")
     if difference is not None:
@@ -79,6 +83,12 @@ def own_report(partner: Partner, period: Period | None = None) -> BudgetReport:
         participants=[partner.name],
         period=period,
     )
+
+
+def own_lifetime(partner: Partner) -> Lifetime:
+    """Over every charter that this partner ever pinned."""
+    charters = {signed.digest: signed.body for signed in partner.charters()}
+    return lifetime(partner.own_ledger.entries, partner.name, charters)
 
 
 def own_budget(partner: Partner) -> ParticipantBudget:
@@ -136,6 +146,20 @@ def _print_budget(spent: ParticipantBudget, service: dict[str, dict[str, int]], 
         to.print("Both ledgers hold the same charges.")
     elif difference is not None:
         to.print(f"[bold red]the ledgers differ[/]: {difference}")
+
+
+def _print_lifetime(life: Lifetime) -> None:
+    """Only once there is more than one epoch to tell of."""
+    if len(life.epochs) < 2:
+        return
+    table = Table("epoch", "charged", "epsilon in the sum", "alone", "delta", title="Over all charters")
+    for line in life.epochs:
+        figures = (_number(line.spent.in_sum), _number(line.spent.alone), f"{line.spent.delta:g}")
+        table.add_row(str(line.epoch), str(line.charged), *figures)
+    for name, spent in (("sums, which always hold", life.summed), ("as if fixed beforehand", life.composed)):
+        if spent is not None:
+            table.add_row(name, "", _number(spent.in_sum), _number(spent.alone), f"{spent.delta:g}")
+    out().print(table)
 
 
 def _number(epsilon: GuaranteeBudget | float | str) -> str:

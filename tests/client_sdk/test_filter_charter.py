@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from client_sdk.attempt import Outcome
-from client_sdk.commands.budgets import own_budget
+from client_sdk.commands.budgets import own_budget, own_lifetime
 from client_sdk.policy import Policy
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.errors import BudgetExhausted
@@ -45,6 +45,9 @@ def test_a_round_under_a_filter_and_then_its_refusal_on_both_sides(tmp_path: Pat
         again = three.post_plan(campaign, after.pop(), round=2, event=STRONG)
         with three.partner(three.names[0]) as partner:
             assert own_budget(partner).rounds_left == 0
+            life = own_lifetime(partner)
+            assert [(line.epoch, line.charged) for line in life.epochs] == [(1, 1)]
+            assert life.composed == life.epochs[0].spent == life.summed
             own = partner.own_ledger
             under = CharterChecks({charter.digest: charter}, own=True)
             for entry in own.entries:
