@@ -4,7 +4,8 @@ Rules:
 1. Keys are on disk before the enrolment that names them is sent.
 2. A charter is accepted only if its own entry is what this partner enrolled, its numbers are safe, and this
    machine's policy allows it; and only by the hash whose words people compared outside the service.
-3. A pinned charter is replaced only by the next epoch that names it as `previous`.
+3. Where the policy names an officer's key, nothing is accepted without that officer's consent.
+4. A pinned charter is replaced only by the next epoch that names it as `previous`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from client_sdk.durable import FolderLock, make_folder
 from client_sdk.keystore import KEYSTORE_NAME, PartnerKeys, Passphrase, create_keys, load_keys
+from client_sdk.officer_consent import require_consent
 from client_sdk.partner import PINNED_CHARTER, Outside, Partner
 from client_sdk.policy import Policy
 from client_sdk.service import Service
@@ -102,9 +104,10 @@ def offered_charter(partner: Partner, wait: int = 0) -> Offered:
     return Offered(signed, words(signed.digest), tuple(sorted(acceptances)), in_force)
 
 
-def accept_charter(partner: Partner, offered: Offered, confirmed_digest: str) -> None:
+def accept_charter(partner: Partner, offered: Offered, confirmed_digest: str, consent: Path | None = None) -> None:
     """Check, pin and sign the charter whose digest a person confirmed. Harmless to call again.
 
+    consent: file with the officer's, where the policy asks for one and the journal does not hold it yet.
     Raises WeakerThanCharter, UnsafeParameters, PolicyRefused, NotAllowed.
     """
     charter = offered.charter
@@ -118,6 +121,7 @@ def accept_charter(partner: Partner, offered: Offered, confirmed_digest: str) ->
     check_charter(charter)
     Policy(partner.settings, partner.journal, partner.own_ledger).check_charter(charter, partner.name)
     _check_succession(partner, charter)
+    require_consent(partner, charter, consent)
     acceptance = partner.sign(CharterAcceptance(charter=charter.digest, partner=partner.name))
     partner.pin(offered.signed)
     partner.service.accept_charter(acceptance)

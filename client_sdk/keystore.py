@@ -47,30 +47,30 @@ class PartnerKeys:
         return f"PartnerKeys(<withheld>, public ed25519 {self.signing.public.ed25519[:16]}...)"
 
 
-def passphrase_from_environment() -> str | None:
-    """The first line of the file that CHORALE_PASSPHRASE_FILE names, or None where it names none."""
-    named = os.environ.get(PASSPHRASE_VARIABLE)
+def passphrase_from_environment(variable: str = PASSPHRASE_VARIABLE) -> str | None:
+    """The first line of the file that this variable names, or None where it names none."""
+    named = os.environ.get(variable)
     if not named:
         return None
     try:
         first, _, _ = Path(named).read_text(encoding="utf-8").partition("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError(
-            f"a readable passphrase file at {named}", str(error), f"correct {PASSPHRASE_VARIABLE}"
+            f"a readable passphrase file at {named}", str(error), f"correct {variable}"
         ) from None
     return first.rstrip("\r")
 
 
-def ask(prompt: Passphrase | None) -> str:
+def ask(prompt: Passphrase | None, variable: str = PASSPHRASE_VARIABLE) -> str:
     """The passphrase, from the environment's file or else from `prompt`."""
-    found = passphrase_from_environment()
+    found = passphrase_from_environment(variable)
     if found is not None:
         return found
     if prompt is None:
         raise KeystoreLocked(
             "a passphrase",
-            f"none: {PASSPHRASE_VARIABLE} is not set and nobody can be asked",
-            f"let {PASSPHRASE_VARIABLE} name a file that holds it",
+            f"none: {variable} is not set and nobody can be asked",
+            f"let {variable} name a file that holds it",
         )
     return prompt()
 

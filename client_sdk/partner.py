@@ -65,6 +65,7 @@ class Partner:
     ) -> None:
         self.settings: Settings = loaded.settings
         self.folder: Path = loaded.folder
+        self.officer_key: Path | None = loaded.officer_key
         self.name: str = loaded.settings.partner.id
         self.keys = keys
         self.journal = journal

@@ -42,7 +42,8 @@ class FolderSection(Model):
 class PolicySection(Model):
     """What this partner will not go beyond, whatever the service asks.
 
-    records: how many records it holds, for the check delta <= 1 / (10 x records) (protocol 6.1).
+    records: how many records it holds, for the check delta <= 1 / (10 x records) (protocol 6.1). officer_key: file
+    with the public key of this partner's security officer, without whose consent no charter is accepted.
     """
 
     max_epsilon_alone: Epsilon
@@ -50,6 +51,7 @@ class PolicySection(Model):
     max_void_attempts: Annotated[int, Field(ge=1, le=1000)] = 2
     records: Annotated[int, Field(ge=1)]
     allow_unprotected: bool = False
+    officer_key: Annotated[str, Field(min_length=1)] | None = None
 
 
 class Settings(Model):
@@ -72,6 +74,11 @@ class LoadedSettings(Model):
     @property
     def folder(self) -> Path:
         return (self.source.parent / self.settings.folder.state).resolve()
+
+    @property
+    def officer_key(self) -> Path | None:
+        named = self.settings.policy.officer_key
+        return None if named is None else self.source.parent / named
 
 
 def load_settings(path: Path) -> LoadedSettings:

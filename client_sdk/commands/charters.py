@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from client_sdk import enrolment
+from client_sdk import enrolment, officer_consent
 from client_sdk.commands.options import (
     DEFAULT_CONFIG,
     AsJson,
@@ -20,11 +20,13 @@ from client_sdk.commands.options import (
     outside,
     print_json,
 )
+from client_sdk.durable import write_durably
 from client_sdk.enrolment import Offered
 from client_sdk.settings import load_settings
 from client_sdk.terminal import passphrase_prompt
 from privacy.errors import ConfigurationError, ServiceUnavailable
 from privacy.protocol.messages import Charter
+from privacy.protocol.words import words
 
 charter_app = typer.Typer(no_args_is_help=True, help="Show and accept the consortium's charter.")
 
@@ -65,12 +67,16 @@ def accept(
     digest: Annotated[
         str | None, typer.Option(help="Hash of the charter whose words were compared; without it you are asked.")
     ] = None,
+    consent: Annotated[
+        Path | None, typer.Option(help="The officer's consent, where policy.officer_key asks for it.")
+    ] = None,
     wait: Wait = 0,
 ) -> None:
     """Check the newest charter, pin it and sign it."""
     with open_partner(config) as partner:
         offered = enrolment.offered_charter(partner, int(wait))
-        enrolment.accept_charter(partner, offered, _confirmed(offered) if digest is None else digest)
+        agreed = _confirmed(offered) if digest is None else digest
+        enrolment.accept_charter(partner, offered, agreed, consent)
         out().print(f"Accepted charter {offered.charter.digest}.")
         if wait > 0:
             if not enrolment.wait_in_force(partner, partner.outside.clock.now() + wait):
@@ -78,6 +84,34 @@ def accept(
                     "an acceptance by every partner", f"not in {wait:g} s", "ask the others; yours is signed"
                 )
             out().print("It is in force: every partner signed it.")
+
+
+@charter_app.command("officer-key")
+def officer_key(
+    private: Annotated[Path, typer.Argument(help="Where the officer keeps the private key, under a passphrase.")],
+    public: Annotated[Path, typer.Argument(help="Public key, for policy.officer_key in partner.toml.")],
+) -> None:
+    """Make the security officer's key. The passphrase is the officer's own."""
+    officer_consent.create_officer_key(private, public, passphrase_prompt(), outside().source)
+    out().print(f"{private} stays with the officer; name {public} as policy.officer_key in partner.toml.")
+
+
+@charter_app.command()
+def consent(
+    key: Annotated[Path, typer.Argument(help="The officer's private key.")],
+    file: Annotated[Path, typer.Argument(help="Where to write the consent.")],
+    partner: Annotated[str, typer.Option(help="Id of the officer's partner.")],
+    digest: Annotated[str, typer.Option(help="Hash of the charter that the officer has read.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """As the officer: consent to this partner's acceptance of one charter. Needs neither folder nor service."""
+    out().print(f"words  [bold]{words(digest)}[/]")
+    if not yes:
+        typer.confirm("Are these the words of the charter that you have read?", abort=True)
+    opened = officer_consent.load_officer_key(key, passphrase_prompt())
+    signed = officer_consent.give_consent(digest, partner, opened)
+    write_durably(file, signed.canonical_bytes + b"\n")
+    out().print(f"{file}: pass it to `chorale-partner charter accept --consent`.")
 
 
 def _token(token_file: Path | None) -> str:

@@ -96,6 +96,13 @@ class CharterAcceptance(CharteredBody):
     partner: PartnerId
 
 
+class OfficerConsent(CharteredBody):
+    """A partner's own security officer agrees that it accepts this charter. It stays on the partner's side."""
+
+    type: Literal["chorale/1 officer-consent"] = "chorale/1 officer-consent"
+    partner: PartnerId
+
+
 class ParameterShape(Model):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     shape: tuple[Positive, ...]

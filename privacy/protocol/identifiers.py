@@ -18,6 +18,7 @@ Reason = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 OPERATOR = "operator"
 SERVER = "server"
+OFFICER = "officer"
 ZERO_DIGEST = "0" * 64
 
 

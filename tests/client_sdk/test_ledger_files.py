@@ -10,16 +10,18 @@ import pytest
 from sqlalchemy import create_engine, text
 from typer.testing import CliRunner
 
+from aggregator.storage import ledger as service_ledger
 from client_sdk.attempt import Outcome
 from client_sdk.cli import app
 from client_sdk.keystore import PASSPHRASE_VARIABLE
 from client_sdk.model_state import ModelState
-from privacy.errors import ChoraleError, LedgerBroken
+from privacy.dp.events import TableRow
+from privacy.errors import BudgetExhausted, ChoraleError, LedgerBroken
 from privacy.ledger.entry import LedgerEntry
 from privacy.ledger.export import read_file
 from privacy.ledger.verification import verify_export
 from privacy.protocol.messages import Campaign
-from tests.client_sdk.choir import PASSPHRASE, Choir, choir, take_part, together
+from tests.client_sdk.choir import EVENT, PASSPHRASE, Choir, choir, take_part, together
 
 
 @pytest.fixture
@@ -71,6 +73,35 @@ def test_both_ledgers_are_written_and_verify_without_folder_or_service(
     with pytest.raises(LedgerBroken) as refused:
         CliRunner().invoke(app, ["ledger", "verify", service], catch_exceptions=False)
     assert refused.value.line == len(lines)
+
+
+# --- a server that does not count ---------------------------------------------------------------------------
+
+
+def test_a_partner_refuses_what_a_server_would_accept_beyond_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server takes joins without room in any row; the partner's own ledger says no before a join is signed."""
+    with choir(tmp_path) as three:
+        table = (TableRow(name="training", event=EVENT, count=1),)
+        _, campaign, state = three.constitute(table=table)
+        outcomes = one_round(three, campaign, state)
+        monkeypatch.setattr(service_ledger, "reserve", lambda *_: None)
+        after = outcomes["partner-01"].state
+        plan = three.post_plan(campaign, after.digest, round=2)
+
+        def act(name: str) -> str:
+            with three.agent(name) as agent:
+                try:
+                    take_part(agent, campaign)
+                except BudgetExhausted as refusal:
+                    record = agent.partner.journal.record(plan.digest)
+                    assert record is None or record.signed_join is None
+                    return refusal.code
+            return "it took part"
+
+        assert set(together(three.names, act).values()) == {"budget-exhausted"}
+        assert three.document(plan)["joined"] == []
 
 
 # --- a server that goes back on its word --------------------------------------------------------------------
