@@ -169,13 +169,16 @@ class LedgerWatch:
         record = self._journal.record(plan)
         return record is not None and record.signed_join is not None
 
-    def _server_charges(self) -> dict[str, BudgetChange]:
-        attempts = self._chain.totals.attempts.items()
+    def attempts(self) -> dict[str, tuple[str, BudgetChange]]:
+        """What each attempt of this partner stands at on the service's chain, as far as it has verified, by R."""
         return {
-            plan: change
-            for (participant, plan), (kind, change) in attempts
-            if participant == self._partner and kind in _CHARGED
+            plan: standing
+            for (participant, plan), standing in self._chain.totals.attempts.items()
+            if participant == self._partner
         }
+
+    def _server_charges(self) -> dict[str, BudgetChange]:
+        return {plan: change for plan, (kind, change) in self.attempts().items() if kind in _CHARGED}
 
     def _load(self) -> ChainVerifier:
         chain = ChainVerifier()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +11,7 @@ import typer
 from rich.table import Table
 
 from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_partner, out, print_json
+from client_sdk.ledger_comparison import AttemptLine, attempt_lines, service_epsilons
 from client_sdk.partner import Partner
 from client_sdk.policy import Policy
 from privacy.errors import ChoraleError, ServiceUnavailable
@@ -19,6 +22,7 @@ from privacy.report.lifetime import Lifetime, lifetime
 from privacy.report.period import Period
 
 budget_app = typer.Typer(help="What this partner spent, and what is left.")
+_NEWEST = 20
 _NAMES = {"in_sum": "in the sum", "alone": "alone"}
 
 
@@ -33,10 +37,13 @@ def budget(
     if context.invoked_subcommand is not None:
         return
     with open_partner(config) as partner:
+        # First the service's: what only its ledger proves is taken over into the own one.
+        difference = None if offline else _difference(partner)
         spent = own_budget(partner)
         life = own_lifetime(partner)
-        difference = None if offline else _difference(partner)
         service = {} if offline else _service_rows(partner)
+        theirs = {} if offline else service_epsilons(partner)
+        attempts = attempt_lines(partner)
         stop = Policy(partner.settings, partner.journal, partner.own_ledger).stopped()
     if json:
         print_json(
@@ -44,12 +51,19 @@ def budget(
                 "own": spent.model_dump(mode="json", exclude={"entries": True}),
                 "lifetime": life.model_dump(mode="json"),
                 "service": service,
+                "service_epsilon": {name: None if math.isinf(value) else value for name, value in theirs.items()},
+                "attempts": [{**asdict(line), "differs": line.differs} for line in attempts],
                 "difference": difference,
                 "stopped": None if stop is None else str(stop),
             }
         )
     else:
-        _print_budget(spent, service, None if offline else difference or "")
+        _print_budget(spent, service, theirs)
+        _print_attempts(attempts, compared=not offline)
+        if difference is not None:
+            out().print(f"[bold red]the ledgers differ[/]: {difference}")
+        elif not offline:
+            out().print("Both ledgers hold the same charges.")
         _print_lifetime(life)
         if stop is not None:
             out().print(f"[bold red]stopped[/]: {stop}")
@@ -117,14 +131,17 @@ def _service_rows(partner: Partner) -> dict[str, dict[str, int]]:
     }
 
 
-def _print_budget(spent: ParticipantBudget, service: dict[str, dict[str, int]], difference: str | None) -> None:
+def _print_budget(
+    spent: ParticipantBudget, service: dict[str, dict[str, int]], their_epsilons: dict[str, float]
+) -> None:
     to = out()
     to.print(f"[bold]{spent.name}[/] ({spent.partner}), at delta {spent.delta:g}, from its own ledger")
-    table = Table("guarantee", "epsilon", "cap", "of it without result", "even odds")
+    table = Table("guarantee", "epsilon", "by the service's ledger", "cap", "of it without result", "even odds")
     for guarantee in spent.guarantees:
         table.add_row(
             _NAMES[guarantee.guarantee],
             _number(guarantee.epsilon),
+            _number(their_epsilons.get(guarantee.guarantee, "")),
             f"{guarantee.cap:g}",
             _number(guarantee.without_result),
             f"{guarantee.even_odds:.0%}",
@@ -142,10 +159,24 @@ def _print_budget(spent: ParticipantBudget, service: dict[str, dict[str, int]], 
             str(theirs.get("reserved", "")),
         )
     to.print(rows)
-    if difference == "":
-        to.print("Both ledgers hold the same charges.")
-    elif difference is not None:
-        to.print(f"[bold red]the ledgers differ[/]: {difference}")
+
+
+def _print_attempts(attempts: list[AttemptLine], *, compared: bool) -> None:
+    """The newest, and every one on which the ledgers differ."""
+    table = Table("round", "attempt", "row", "own ledger", "service's ledger", "end", "")
+    for place, line in enumerate(attempts):
+        differs = compared and line.differs
+        if differs or place >= len(attempts) - _NEWEST:
+            table.add_row(
+                str(line.round),
+                str(line.attempt),
+                line.row,
+                line.own or "-",
+                line.service or "-",
+                line.end or "under way",
+                "[bold red]differs[/]" if differs else "",
+            )
+    out().print(table)
 
 
 def _print_lifetime(life: Lifetime) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from aggregator.storage import ledger as service_ledger
 from client_sdk.attempt import Outcome
 from client_sdk.cli import app
+from client_sdk.journal import append_own
 from client_sdk.keystore import PASSPHRASE_VARIABLE
 from client_sdk.model_state import ModelState
 from privacy.dp.events import TableRow
@@ -20,7 +22,7 @@ from privacy.errors import BudgetExhausted, ChoraleError, LedgerBroken
 from privacy.ledger.entry import LedgerEntry
 from privacy.ledger.export import read_file
 from privacy.ledger.verification import verify_export
-from privacy.protocol.messages import Campaign
+from privacy.protocol.messages import Campaign, Plan, parse_signed
 from tests.client_sdk.choir import EVENT, PASSPHRASE, Choir, choir, take_part, together
 
 
@@ -44,10 +46,10 @@ def one_round(three: Choir, campaign: Campaign, state: ModelState) -> dict[str, 
     return together(three.names, act)
 
 
-def run(*arguments: str) -> dict[str, object]:
+def run(*arguments: str) -> dict[str, Any]:
     done = CliRunner().invoke(app, [*arguments, "--json"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    found: dict[str, object] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
@@ -73,6 +75,45 @@ def test_both_ledgers_are_written_and_verify_without_folder_or_service(
     with pytest.raises(LedgerBroken) as refused:
         CliRunner().invoke(app, ["ledger", "verify", service], catch_exceptions=False)
     assert refused.value.line == len(lines)
+
+
+def test_budget_shows_both_ledgers_attempt_by_attempt_and_where_they_differ(
+    after_a_round: tuple[Choir, Campaign, ModelState],
+) -> None:
+    three, _, _ = after_a_round
+    config = str(three.config("partner-01"))
+    found = run("budget", "-c", config)
+    (line,) = found["attempts"]
+    assert (line["round"], line["own"], line["service"], line["end"], line["differs"]) == (
+        1,
+        "charge",
+        "charge",
+        "confirmed",
+        False,
+    )
+    own = {guarantee["guarantee"]: guarantee["epsilon"] for guarantee in found["own"]["guarantees"]}
+    assert own == pytest.approx(found["service_epsilon"])
+    assert 0 < own["in_sum"] < own["alone"]
+    screen = CliRunner().invoke(app, ["budget", "-c", config], catch_exceptions=False)
+    assert "Both ledgers hold the same charges" in screen.stdout
+    with three.partner("partner-01") as partner:  # a charge that the service's ledger does not have
+        plan = parse_signed(Plan, partner.journal.records()[0].signed_plan).body
+        other = plan.model_copy(update={"round": 2})
+        entry = partner.own_ledger.next_charge(other, three.charter, partner.now())
+        assert entry is not None
+        with partner.journal.transaction("forged") as database:
+            append_own(database, other.digest, entry)
+    done = CliRunner().invoke(app, ["budget", "-c", config, "--json"])
+    assert done.exit_code == 1
+    told = json.loads(done.stdout)
+    assert "differs from partner-01's own" in told["difference"]
+    assert [(line["round"], line["own"], line["service"], line["differs"]) for line in told["attempts"]] == [
+        (1, "charge", "charge", False),
+        (2, "charge", None, True),
+    ]
+    assert told["own"]["guarantees"][0]["epsilon"] > told["service_epsilon"]["in_sum"]
+    screen = CliRunner().invoke(app, ["budget", "-c", config])
+    assert "differs" in screen.stdout
 
 
 # --- a server that does not count ---------------------------------------------------------------------------

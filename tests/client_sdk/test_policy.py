@@ -113,3 +113,31 @@ def test_under_a_filter_the_policys_own_epsilons_are_a_filter_too(folder: Folder
     allowing = under.model_copy(update={"table": (*under.table, row)})
     with pytest.raises(PolicyRefused, match="kind none"):
         folder.policy.check_plan(plan(of, event=bare, scale=1.0), allowing)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_while_it_takes_over_a_charge_it_has_it_once(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, after: bool
+) -> None:
+    """Only the service's ledger proves the charge: before the write there is none, and it is taken over again."""
+    of = plan(CAMPAIGN, number=1)
+    change = BudgetChange(
+        plan=of.digest, round=1, attempt=of.attempt, event=of.event, row="training", charged=1, reserved=0
+    )
+    commit = Journal._commit
+
+    def die(journal: Journal, step: str) -> None:
+        if after:
+            commit(journal, step)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(Journal, "_commit", die)
+        with pytest.raises(KeyboardInterrupt):
+            folder.own.recover([change], CHARTER.table, CHARTER.digest, 0)
+    folder.journal.close()
+    again = OwnLedger(Journal(tmp_path / "journal.sqlite"), "p0")
+    assert again.head.count == (1 if after else 0)
+    missing = [] if of.digest in again.charges() else [change]
+    again.recover(missing, CHARTER.table, CHARTER.digest, 0)
+    assert list(again.charges()) == [of.digest]
