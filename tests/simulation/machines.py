@@ -49,7 +49,9 @@ class Machine:
 
     def may_commit(self, place: str) -> None:
         if self.faults.fires("full", f"{self.name} {place}"):
-            raise sqlite3.OperationalError(DISK_FULL)
+            full = sqlite3.OperationalError(DISK_FULL)
+            full.sqlite_errorname = "SQLITE_FULL"
+            raise full
 
     def die(self) -> None:
         """Rule 1. Whoever calls this raises `Killed` where the process was, or wakes it so."""
