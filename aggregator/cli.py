@@ -226,7 +226,7 @@ def round_abort(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """End an attempt that nobody has opened. What its cohort was charged stays charged."""
+    """End an attempt that nobody has opened, or one past its open deadline. Charges stay."""
     with operator_session(operator) as session:
         document = session.client.round(session.round(round_digest))
         plan = verify(document.plan, {OPERATOR: session.key.public})

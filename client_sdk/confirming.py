@@ -13,7 +13,7 @@ from collections import Counter
 
 from client_sdk.decode import SealedSum, Unsealed
 from client_sdk.partner import Partner
-from privacy.errors import ChoraleError, NotEnoughOpenings, WrongState
+from privacy.errors import ChoraleError, DigestMismatch, NotEnoughOpenings, WrongState
 from privacy.protocol.identifiers import SERVER
 from privacy.protocol.messages import (
     Cohort,
@@ -72,19 +72,30 @@ def verified_confirmations(partner: Partner, plan: Plan) -> dict[str, Confirmati
     return found
 
 
-def confirmed_state(partner: Partner, plan: Plan) -> str:
-    """Rule 3. Raises NotEnoughOpenings where no state has t confirmations."""
+def accepted_cohort(partner: Partner, plan: Plan) -> Cohort:
+    """J of an attempt: the one that this partner accepted, else the one that the server signed.
+
+    Raises BadSignature, DigestMismatch.
+    """
     record = partner.journal.record(plan.digest)
     if record is not None and record.signed_cohort is not None:
         signed = parse_signed(Cohort, record.signed_cohort)
     else:
         signed, _ = partner.service.cohort(plan.digest)
     cohort = partner.verifier.verify(signed, {SERVER: partner.charter.server_keys})
+    if cohort.plan != plan.digest:
+        raise DigestMismatch(f"the cohort of attempt {plan.digest[:16]}", f"of {cohort.plan[:16]}", "do not go on")
+    return cohort
+
+
+def confirmed_state(partner: Partner, plan: Plan) -> str:
+    """Rule 3. Raises NotEnoughOpenings where no state has t confirmations."""
+    cohort = accepted_cohort(partner, plan)
     needed = quorum(len(cohort.members), partner.charter.colluders)
     confirmations = verified_confirmations(partner, plan)
     votes = Counter(body.state for name, body in confirmations.items() if name in cohort.partners)
     state, count = votes.most_common(1)[0] if votes else ("", 0)
-    if cohort.plan != plan.digest or count < needed:
+    if count < needed:
         raise NotEnoughOpenings(
             f"{needed} confirmations of one state by members of the cohort",
             f"{count}",
@@ -93,11 +104,14 @@ def confirmed_state(partner: Partner, plan: Plan) -> str:
     return state
 
 
-def vote_void(partner: Partner, sealed: SealedSum, reason: str) -> None:
-    """Say that no decoding works over the openings seen; said once, and resent as the same bytes."""
+def vote_void(partner: Partner, sealed: SealedSum, reason: str) -> bool:
+    """Say that no decoding works over the openings seen; said once, and resent as the same bytes.
+
+    False where the service's clock still gives time to open: the vote is to be sent again.
+    """
     record = partner.journal.record(sealed.round_digest)
     if record is None or record.cohort is None:
-        return
+        return True
     raw = record.void_vote
     if raw is None:
         body = VoidVote(
@@ -114,3 +128,7 @@ def vote_void(partner: Partner, sealed: SealedSum, reason: str) -> None:
         partner.service.vote_void(raw, sealed.round_digest)
     except WrongState as ended:
         partner.progress.notice(f"the void vote came after the attempt had ended: {ended.came}")
+    except NotEnoughOpenings as early:
+        partner.progress.notice(f"the void vote is not taken yet: {early.came}")
+        return False
+    return True

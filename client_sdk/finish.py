@@ -5,7 +5,8 @@ Rules:
 2. The new state is durable before it is confirmed; the confirmation is in the journal before it is sent.
 3. A state counts if t members of J confirmed it, each signature verified here. One that differs from this partner's
    is fetched anew, and said aloud.
-4. Nothing of a void or closed attempt is applied; the state is the one its plan started from.
+4. Nothing of a void or closed attempt is applied; the state is the one its plan started from. Void is what t
+   members of J signed, closed what the server signed: the round document's word for it ends nothing.
 5. Who accepted a later cohort opens no earlier attempt.
 """
 
@@ -16,7 +17,7 @@ from types import MappingProxyType
 from client_sdk import states
 from client_sdk.answers import RoundDocument
 from client_sdk.attempt import Ending, Outcome, RoundReport
-from client_sdk.confirming import confirm, confirmed_state, send_confirmation
+from client_sdk.confirming import accepted_cohort, confirm, confirmed_state, send_confirmation
 from client_sdk.decode import Opened, SealedSum, Unsealed
 from client_sdk.journal import AttemptRecord
 from client_sdk.meter import Meter
@@ -26,9 +27,9 @@ from client_sdk.partner import Partner
 from client_sdk.probe_watch import ProbeWatch
 from client_sdk.unsealing import statistics_digest, unseal
 from privacy.dp.mechanism import MechanismPlan
-from privacy.errors import CheckRefused, DigestMismatch, NotFound
+from privacy.errors import CheckRefused, ChoraleError, DigestMismatch, NotFound
 from privacy.protocol.cohort_checks import check_cohort
-from privacy.protocol.identifiers import SERVER
+from privacy.protocol.ending_checks import check_close, check_void
 from privacy.protocol.messages import Campaign, Cohort, Plan, Seal, Signed
 from privacy.protocol.opening_checks import OpeningRequest, check_sealed_set
 from privacy.protocol.plan_checks import mechanism
@@ -200,7 +201,7 @@ class Finisher:
         if document.state is RoundState.CLOSED:
             return self._closed(document)
         if document.state is RoundState.VOID:
-            return self._end("void", "a quorum of the cohort found that no decoding works", self._base)
+            return self._void(document)
         winner = confirmed_state(partner, self._plan)
         opened = None if unsealed is None else unsealed.opened
         if self._plan.kind == "statistics":
@@ -217,14 +218,23 @@ class Finisher:
             state = states.fetch_asking(partner, self._campaign, winner)
         return self._end("confirmed", "", state, opened)
 
+    def _void(self, document: RoundDocument) -> Outcome:
+        partner = self._partner
+        try:
+            if document.seal is None:
+                raise NotFound("the seal of an attempt that is void", "none", "tell the operator")
+            cohort = accepted_cohort(partner, self._plan)
+            votes = partner.service.void_votes(self._round)
+            check_void(votes, self._plan, cohort, document.seal.digest, partner.charter, partner.verifier)
+        except ChoraleError as false:
+            self._meter.alarm(f"the service says that this attempt is void, and it is not: {false}")
+            raise
+        return self._end("void", "a quorum of the cohort found that no decoding works", self._base)
+
     def _closed(self, document: RoundDocument) -> Outcome:
-        if document.close is None:
-            raise NotFound("the server's signed close of an attempt that ended", "none", "tell the operator")
-        close = self._partner.verifier.verify(document.close, {SERVER: self._partner.charter.server_keys})
-        if close.plan != self._round:
-            raise DigestMismatch(
-                f"a close of attempt {self._round[:16]}", f"of {close.plan[:16]}", "tell the operator"
-            )
+        close = check_close(document.close, self._plan, self._partner.charter, self._partner.verifier)
+        if close.cause == "not-opened" and self._record().state is not None:
+            self._meter.alarm("the service closed as not opened an attempt that this partner decoded")
         return self._end("closed", f"{close.cause}: {close.reason}", self._base)
 
     def _end(self, ending: Ending, reason: str, state: ModelState, opened: Opened | None = None) -> Outcome:

@@ -18,7 +18,7 @@ from client_sdk.box_fetch import BoxFetch
 from client_sdk.journal import AttemptRecord
 from client_sdk.partner import Partner
 from client_sdk.shards import fingerprint
-from privacy.errors import CheckRefused, ChoraleError, DigestMismatch, RolledBack
+from privacy.errors import CheckRefused, ChoraleError, DigestMismatch, RolledBack, WrongState
 from privacy.he.boxes import BoxKey, encode_shares, result_box_info, seal_box
 from privacy.he.shamir import add_shares
 from privacy.protocol.canonical import digest
@@ -34,6 +34,7 @@ from privacy.protocol.messages import (
     parse_signed,
 )
 from privacy.protocol.opening_checks import OpeningRequest, OwnUpload, check_opening, check_sealed_set
+from privacy.protocol.round_state import quorum
 
 _REASON_LIMIT = 500
 
@@ -53,7 +54,7 @@ def release(partner: Partner, record: AttemptRecord, seal: Signed[Seal], manifes
             return
         key = partner.round_keys.find(record.plan)
         if key is None:
-            partner.progress.notice("this attempt's key is gone (a reboot): the others open without this partner")
+            partner.progress.notice(f"this attempt's key is gone (a reboot): {_without(partner, record)}")
             return
         try:
             _open_first(partner, record, seal, manifests, key)
@@ -77,7 +78,10 @@ def send(partner: Partner, round_digest: str) -> None:
     if not partner.take_round_key(round_digest):
         partner.progress.notice("the opening in this journal is not sent: another copy of this folder took its key")
         return
-    partner.service.open(record.opening, record.result_boxes, round_digest)
+    try:
+        partner.service.open(record.opening, record.result_boxes, round_digest)
+    except WrongState as ended:
+        partner.progress.notice(f"the opening is not taken any more: {ended.came}")
 
 
 def request_for(
@@ -188,6 +192,15 @@ def _opening(partner: Partner, record: AttemptRecord, seal: Seal, boxes: dict[st
         boxes=tuple(AddressedDigest(receiver=name, digest=digest(box)) for name, box in boxes.items()),
         fingerprint=own,
     )
+
+
+def _without(partner: Partner, record: AttemptRecord) -> str:
+    """What this partner's missing opening means for the others."""
+    members = len(parse_signed(Cohort, record.signed_cohort or b"").body.members)
+    needed = quorum(members, partner.charter.colluders)
+    if needed < members:
+        return f"the sum opens if {needed} of the other {members - 1} members open it"
+    return f"the sum needs all {members} members, so this attempt ends without a result at its open deadline"
 
 
 def _refuse(partner: Partner, round_digest: str, refused: CheckRefused) -> None:

@@ -165,8 +165,8 @@ class Partner:
         """Wipe the key of an attempt that was opened; whether it was this folder that took it, now or before.
 
         That it did is written down: after a restart, a key that is gone could have been taken by another copy of
-        this folder, which may have opened another set. A crash between the two writes costs this partner's opening;
-        the others open without it.
+        this folder, which may have opened another set. A crash between the two writes costs this partner's
+        opening.
         """
         if self.journal.fact(_KEY_TAKEN + round_digest) is not None:
             return True

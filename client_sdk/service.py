@@ -44,6 +44,7 @@ from privacy.protocol.messages import (
     Signed,
     StateBox,
     StateRequest,
+    VoidVote,
     parse_signed,
 )
 
@@ -203,6 +204,9 @@ class Service:
     def confirmations(self, round_digest: str) -> dict[str, Signed[Confirmation]]:
         answer = self.transport.get_json(f"/v1/rounds/{round_digest}/confirmations")
         return {message.body.partner: message for message in read_messages(Confirmation, answer, "confirmations")}
+
+    def void_votes(self, round_digest: str) -> list[Signed[VoidVote]]:
+        return read_messages(VoidVote, self.transport.get_json(f"/v1/rounds/{round_digest}/voids"), "voids")
 
     def vote_void(self, vote: bytes, round_digest: str) -> None:
         self.transport.post(f"/v1/rounds/{round_digest}/voids", vote)

@@ -2,8 +2,9 @@
 
 Rules:
 1. Decoding is tried from the t-th opening on, and again with every further one.
-2. This partner votes void only when nothing decodes over all openings it saw (or the published sum is not that of
-   the uploads), and either every member of J has opened or the deadline has passed.
+2. This partner votes void only when nothing decodes over all openings it saw, also where fewer than t of them can
+   be used (or the published sum is not that of the uploads), and either every member of J has opened or the open
+   deadline has passed.
 3. Openings that are only moments away are waited for before uploads are fetched to compute their fingerprints.
 """
 
@@ -24,6 +25,7 @@ from client_sdk.decode import Opened, SealedSum, Unsealed, download_sum, name_mi
 from client_sdk.fingerprints import check_fingerprints, confirmed_fingerprints
 from client_sdk.meter import Meter
 from client_sdk.partner import Partner
+from client_sdk.transport import LONG_POLL_SECONDS
 from privacy.errors import (
     DigestMismatch,
     FingerprintMismatch,
@@ -58,17 +60,19 @@ def unseal(
 ) -> tuple[Unsealed | None, RoundDocument]:
     """The sum, or None once the attempt has ended without one that can be decoded here."""
     tried = 0
-    failure: str | None = None
     needed = sealed.quorum(partner.charter.colluders)
+    failure = f"none of the {needed} openings that the sum needs"
+    voted = False
     while True:
-        if len(document.openings) >= needed and set(document.openings) - set(sealed.opening_digests):
+        enough = len(document.openings) >= needed or partner.now() > sealed.plan.deadlines.open
+        if enough and set(document.openings) - set(sealed.opening_digests):
             take_openings(partner, sealed)
         if len(sealed.shares) != tried:
             tried = len(sealed.shares)
             try:
                 return _try(partner, sealed, document, meter), document
             except NotEnoughOpenings:
-                failure = None
+                failure = f"{tried} usable openings of the {needed} that the sum needs"
             except NotFound as gone:
                 meter.alarm(f"the sum is not kept any more: {gone.came}")
                 return None, document
@@ -77,10 +81,10 @@ def unseal(
                 meter.alarm(f"{tried} openings do not decode: {error}")
         if document.state.ended:
             return None, document
-        if failure is not None and _all_seen(partner, sealed):
-            vote_void(partner, sealed, failure)
-            failure = None
-        document = partner.wait_round(sealed.round_digest, document.version)
+        if not voted and _all_seen(partner, sealed):
+            _name_accused(sealed, meter)
+            voted = vote_void(partner, sealed, failure)
+        document = partner.wait_round(sealed.round_digest, document.version, _patience(partner, sealed))
 
 
 def _try(partner: Partner, sealed: SealedSum, document: RoundDocument, meter: Meter) -> Unsealed:
@@ -91,9 +95,15 @@ def _try(partner: Partner, sealed: SealedSum, document: RoundDocument, meter: Me
     opened: Opened = open_with(partner, sealed, folder)
     fingerprints = _fingerprints(partner, sealed, document, of_sum)
     name_misfits(partner, sealed)
-    for name, why in sealed.accused.items():
-        meter.alarm(f"{name}: {why}")
+    _name_accused(sealed, meter)
     return Unsealed(sealed.seal, opened, fingerprints)
+
+
+def _name_accused(sealed: SealedSum, meter: Meter) -> None:
+    for name, why in sealed.accused.items():
+        told = f"{name}: {why}"
+        if told not in meter.alarms:
+            meter.alarm(told)
 
 
 def _fingerprints(
@@ -110,6 +120,12 @@ def _fingerprints(
             return check_fingerprints(partner, sealed, of_sum, known)
         document = partner.wait_round(sealed.round_digest, document.version, max(1, int(left)))
         take_openings(partner, sealed)
+
+
+def _patience(partner: Partner, sealed: SealedSum) -> int:
+    """Seconds to wait for news: until the deadline, after which there is a vote to cast, if that is near."""
+    left = sealed.plan.deadlines.open + 1 - partner.now()
+    return min(LONG_POLL_SECONDS, left) if left > 0 else LONG_POLL_SECONDS
 
 
 def _all_seen(partner: Partner, sealed: SealedSum) -> bool:

@@ -28,6 +28,7 @@ from privacy.protocol.messages import (
     SigningKeys,
     StateBox,
     StateRequest,
+    VoidVote,
 )
 
 
@@ -199,6 +200,10 @@ class Openings(Shape):
 
 class Confirmations(Shape):
     confirmations: list[Signed[Confirmation]]
+
+
+class VoidVotes(Shape):
+    voids: list[Signed[VoidVote]]
 
 
 class Taken(Shape):

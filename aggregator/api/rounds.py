@@ -146,6 +146,14 @@ def take_void(service: TheService, body: PartnerBody, round_digest: DigestPath) 
     return answer({"taken": True}, 201)
 
 
+@router.get("/v1/rounds/{round_digest}/voids", responses=answers(models.VoidVotes))
+def void_votes(service: TheService, caller: Authentic, round_digest: DigestPath) -> Response:
+    with service.database.read() as session:
+        require_view(session, find(session, round_digest).charter, caller.identity)
+        rows = confirmation.voids_of(session, round_digest)
+    return answer({"voids": [json.loads(row.message) for row in rows]})
+
+
 @router.post(
     "/v1/rounds/{round_digest}/abort", responses=answers(models.RoundDocument), openapi_extra=takes(Signed[Abort])
 )

@@ -27,6 +27,7 @@ from privacy.protocol.messages import (
     Seal,
     Signed,
     SigningKeys,
+    VoidVote,
 )
 from privacy.protocol.round_state import RoundState
 
@@ -145,6 +146,10 @@ class CohortRecord(Answer):
 
 class Confirmations(Answer):
     confirmations: tuple[Signed[Confirmation], ...]
+
+
+class VoidVotes(Answer):
+    voids: tuple[Signed[VoidVote], ...]
 
 
 class BudgetRow(Answer):

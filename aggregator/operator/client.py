@@ -17,7 +17,7 @@ from aggregator.operator.signed_http import Query, SignedHttp
 from privacy.errors import MalformedMessage
 from privacy.protocol.canonical import canonical
 from privacy.protocol.http_contract import split_frame
-from privacy.protocol.messages import Abort, Campaign, Charter, Plan, Signed
+from privacy.protocol.messages import Abort, Campaign, Charter, Plan, Signed, VoidVote
 
 AnswerT = TypeVar("AnswerT", bound=answers.Answer)
 
@@ -84,6 +84,9 @@ class OperatorClient:
 
     def confirmations(self, round_digest: str) -> answers.Confirmations:
         return self._get(answers.Confirmations, f"/v1/rounds/{round_digest}/confirmations")
+
+    def void_votes(self, round_digest: str) -> tuple[Signed[VoidVote], ...]:
+        return self._get(answers.VoidVotes, f"/v1/rounds/{round_digest}/voids").voids
 
     def abort(self, abort: Signed[Abort]) -> answers.RoundDocument:
         path = f"/v1/rounds/{abort.body.plan}/abort"

@@ -4,7 +4,9 @@ Rules:
 1. One at a time: a lease at the service, renewed while waiting, and a lock on the operator's folder.
 2. A plan is in the operator's own record before it is posted (plan_record); after a crash the records say where
    to go on (next_step), so nothing is kept in memory that matters.
-3. What a plan starts from is verified, not believed (trusted).
+3. What a plan starts from is verified, not believed (trusted); so is that earlier attempts of its round have ended.
+4. An attempt that does not end is ended: where nothing has changed since its open deadline for as long as was given
+   to open, and OVERDUE_SECONDS at least, it is aborted, and that is an alarm.
 It shows nothing itself: a `Watcher` is told.
 """
 
@@ -18,7 +20,7 @@ from aggregator.operator.client import OperatorClient
 from aggregator.operator.next_step import AbortLate, Await, Finished, Post, Propose, Recorded, next_step
 from aggregator.operator.plan_record import PlanRecord
 from aggregator.operator.planning import Phases, check_room, signed_plan
-from aggregator.operator.trusted import confirmed_round
+from aggregator.operator.trusted import closed_round, confirmed_round, void_round
 from privacy.clock import Clock
 from privacy.dp.events import TableRow
 from privacy.errors import ChoraleError, WeakerThanCharter, WrongState
@@ -29,7 +31,7 @@ from privacy.protocol.signing import SigningKey, Verifier, sign
 
 LEASE_SECONDS = 120
 WAIT_SECONDS = 20
-# An attempt this long past its last deadline ends by itself no more: somebody should look.
+# A shorter silence after the last deadline may be a partner that is still decoding.
 OVERDUE_SECONDS = 300
 
 
@@ -82,6 +84,8 @@ class Conductor:
         self._verifier = verifier
         self._watcher = watcher
         self._renew_at = 0.0
+        # (round, version) of the document that is waited on, and since when it has been so.
+        self._unchanged: tuple[tuple[str, int], float] | None = None
 
     def run(self) -> None:
         """Raises Conflict while another conducts, BudgetExhausted, RolledBack, WrongState after max_attempts."""
@@ -109,13 +113,14 @@ class Conductor:
             case Post(round_digest):
                 self._post(round_digest)
             case AbortLate(round_digest):
-                self._abort(round_digest)
+                self._abort_late(round_digest)
             case Propose():
                 self._propose(step)
         return True
 
     def _propose(self, step: Propose) -> None:
         work = self._assignment
+        self._check_ended(step.number)
         base = work.campaign.body.genesis if step.after is None else self._confirmed_state(step)
         check_room(work.charter, work.row, self._client.budgets())
         signed = signed_plan(
@@ -153,21 +158,32 @@ class Conductor:
             )
         return confirmed.state
 
+    def _check_ended(self, number: int) -> None:
+        charter = self._assignment.charter
+        for line in self._client.rounds(self._campaign):
+            if line.number != number:
+                continue
+            document = self._client.round(line.round)
+            if document.state is RoundState.CLOSED:
+                closed_round(document, charter, self._verifier)
+            else:
+                cohort, votes = self._client.cohort(line.round), self._client.void_votes(line.round)
+                void_round(document, cohort, votes, charter, self._verifier)
+
     def _post(self, round_digest: str) -> None:
         held = next(h for h in self._record.of_campaign(self._campaign) if h.plan.digest == round_digest)
         self._client.post_plan(held.plan)
         self._record.mark_posted(round_digest)
         self._watcher.proposed(held.plan.body)
 
-    def _abort(self, round_digest: str) -> None:
+    def _abort_late(self, round_digest: str) -> None:
         self._watcher.notice(
             "an earlier attempt of this round was confirmed late: aborting the one that is joining"
         )
-        abort = Abort(
-            charter=self._assignment.charter.digest,
-            plan=round_digest,
-            reason="an earlier attempt of this round was confirmed",
-        )
+        self._abort(round_digest, "an earlier attempt of this round was confirmed")
+
+    def _abort(self, round_digest: str, reason: str) -> None:
+        abort = Abort(charter=self._assignment.charter.digest, plan=round_digest, reason=reason)
         try:
             self._client.abort(sign(abort, OPERATOR, self._key))
         except WrongState as error:
@@ -175,26 +191,40 @@ class Conductor:
 
     def _await(self, round_digest: str) -> None:
         document = self._client.round(round_digest)
-        warned = False
+        parted = False
         while not document.state.ended:
             self._watcher.changed(document)
-            warned = warned or self._warn(document)
+            parted = parted or self._parted(document)
+            if self._overdue(document):
+                self._watcher.notice(
+                    f"ALARM: round {document.number}, attempt {document.attempt} is {document.state} long after its"
+                    f" deadlines: {len(document.openings)} openings, {len(document.confirmations)} confirmations,"
+                    f" {len(document.voids)} void votes. Aborting it; what it cost stays charged"
+                )
+                self._abort(round_digest, "it did not end by itself after its open deadline")
             self._renew()
             document = self._client.round(round_digest, document.version, WAIT_SECONDS)
             if document.state is RoundState.JOINING and document.attempt > 1:
                 return  # an earlier attempt may be confirmed while this one joins: next_step is to look again
         self._watcher.ended(document)
 
-    def _warn(self, document: RoundDocument) -> bool:
+    def _parted(self, document: RoundDocument) -> bool:
         if document.state is RoundState.OPENING and len(set(document.confirmations.values())) > 1:
             self._watcher.notice(f"ALARM: partners confirm different states of round {document.number}")
             return True
-        if self._clock.now() > document.plan.body.deadlines.open + OVERDUE_SECONDS:
-            self._watcher.notice(
-                f"round {document.number}, attempt {document.attempt}: {document.state} long after its deadlines"
-            )
-            return True
         return False
+
+    def _overdue(self, document: RoundDocument) -> bool:
+        """Rule 4; once for each time that it was waited for."""
+        now, deadlines = self._clock.now(), document.plan.body.deadlines
+        seen = (document.round, document.version)
+        if self._unchanged is None or self._unchanged[0] != seen:
+            self._unchanged = (seen, now)
+        patience = max(OVERDUE_SECONDS, deadlines.open - deadlines.upload)
+        if now <= max(deadlines.open, self._unchanged[1]) + patience:
+            return False
+        self._unchanged = (seen, now)
+        return True
 
     def _renew(self) -> None:
         now = self._clock.now()

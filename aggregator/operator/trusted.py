@@ -6,6 +6,7 @@ Rules:
 3. A charter is one this operator signed; it is in force by every partner's signature, not by the service's word.
 4. A campaign is signed by the lead before the operator signs it, and is the one that was asked for.
 5. The state a plan starts from is the genesis, or one that t partners of a verified cohort signed (protocol 3).
+6. An attempt without a result is closed by the server's signature, or void by t members' votes on its seal.
 It speaks to nobody: answers come in, verified bodies go out.
 """
 
@@ -25,10 +26,20 @@ from aggregator.operator.answers import (
     RoundDocument,
 )
 from aggregator.operator.folder import keys_digest
-from privacy.errors import BadSignature, NotAllowed, WeakerThanCharter, WrongState
+from privacy.errors import BadSignature, NotAllowed, NotFound, WeakerThanCharter, WrongState
 from privacy.protocol.cohort_checks import check_cohort
+from privacy.protocol.ending_checks import check_close, check_void
 from privacy.protocol.identifiers import OPERATOR
-from privacy.protocol.messages import Campaign, Charter, Confirmation, Enrolment, Plan, Signed, SigningKeys
+from privacy.protocol.messages import (
+    Campaign,
+    Charter,
+    Confirmation,
+    Enrolment,
+    Plan,
+    Signed,
+    SigningKeys,
+    VoidVote,
+)
 from privacy.protocol.plan_checks import check_acceptances
 from privacy.protocol.round_state import quorum
 from privacy.protocol.signing import Verifier, verify
@@ -113,6 +124,28 @@ def campaign_by_lead(record: CampaignRecord, campaign: str, charter: Charter) ->
             "draft it anew",
         )
     return by_lead
+
+
+def closed_round(document: RoundDocument, charter: Charter, verifier: Verifier) -> None:
+    """Rule 6. Raises NotFound, BadSignature, DigestMismatch."""
+    plan = verifier.verify(document.plan, {OPERATOR: charter.operator_keys})
+    check_close(document.close, plan, charter, verifier)
+
+
+def void_round(
+    document: RoundDocument,
+    cohort: CohortRecord,
+    votes: Sequence[Signed[VoidVote]],
+    charter: Charter,
+    verifier: Verifier,
+) -> None:
+    """Rule 6. Raises NotEnoughOpenings, BadSignature, NotFound."""
+    plan = verifier.verify(document.plan, {OPERATOR: charter.operator_keys})
+    if document.seal is None:
+        raise NotFound("the seal of an attempt that is void", "none", "do not go on")
+    joins = {join.body.partner: join for join in cohort.joins}
+    members, _ = check_cohort(cohort.cohort, joins, plan, charter, {}, verifier)
+    check_void(votes, plan, members, document.seal.digest, charter, verifier)
 
 
 def confirmed_round(

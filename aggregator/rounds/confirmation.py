@@ -3,8 +3,8 @@
 Rules:
 1. An attempt is confirmed when t members of J name the same state. Later confirmations are taken as well: what they
    say decides what may be deleted, and who must fetch the state anew.
-2. It is void when t members of J say that no decoding works. A later valid decoding overrides that until a later
-   attempt's cohort is published.
+2. It is void when t members of J say that no decoding works, over t openings or, once the open deadline has passed,
+   over those that came. A later valid decoding overrides that until a later attempt's cohort is published.
 3. A confirmation countersigns our chain: its checkpoint must lie on it.
 4. It says what the probes showed if and only if the plan has probes; whatever it says is kept and shown.
 """
@@ -32,9 +32,9 @@ from aggregator.rounds.records import (
 from aggregator.storage import ledger
 from aggregator.storage.service import Service, stored
 from aggregator.storage.tables import AttemptRow, ConfirmationRow, VoidRow
-from privacy.errors import Conflict, LedgerBroken, MalformedMessage, NotEnoughOpenings, WrongState
+from privacy.errors import Conflict, LedgerBroken, MalformedMessage, WrongState
 from privacy.protocol.messages import Charter, Confirmation, Plan, Seal, Signed, VoidVote
-from privacy.protocol.round_state import RoundState, quorum, require
+from privacy.protocol.round_state import RoundState, check_void_vote, quorum, require
 
 
 def confirm(service: Service, round_digest: str, partner: str, signed: Signed[Confirmation]) -> None:
@@ -122,10 +122,7 @@ def vote_void(service: Service, round_digest: str, partner: str, signed: Signed[
         known = {row.digest for row in openings_of(session, round_digest)}
         if not set(body.openings) <= known:
             raise MalformedMessage("digests of stored openings", "others", "list the openings that you fetched")
-        if len(set(body.openings)) < needed:
-            raise NotEnoughOpenings(
-                f"a vote over at least {needed} openings", f"{len(set(body.openings))}", "wait for further openings"
-            )
+        check_void_vote(len(set(body.openings)), needed, attempt.open_deadline, service.now())
         session.add(
             VoidRow(round=round_digest, partner=partner, digest=signed.digest, message=signed.canonical_bytes)
         )

@@ -4,7 +4,8 @@ Rules:
 1. An opening is a member's, for the stored seal, with a box for each roster partner. One for each partner: another
    one is refused. It is taken as long as partners may still decode, so that late ones can.
 2. A result box is given to its receiver alone.
-3. The operator may abort only an attempt that nobody has opened.
+3. At the open deadline an attempt with fewer than t openings is closed; from then on none is taken.
+4. The operator may abort an attempt that nobody has opened, and past the open deadline any that has not ended.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from aggregator.rounds.upload import check_boxes
 from aggregator.storage.blobs import write_blob
 from aggregator.storage.service import Service, stored
 from aggregator.storage.tables import AttemptRow, OpeningRow, RefusalRow, UploadRow
-from privacy.errors import Conflict, MalformedMessage, NotFound, WrongState
+from privacy.errors import Conflict, MalformedMessage, NotFound
 from privacy.he.boxes import SHARE_BOX_BYTES
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import Abort, Charter, Opening, Refusal, Signed
-from privacy.protocol.round_state import RoundState, require
+from privacy.protocol.round_state import RoundState, check_abort, quorum, require
 
 _DECODABLE = (RoundState.OPENING, RoundState.CONFIRMED, RoundState.VOID)
 
@@ -111,7 +112,7 @@ def refuse(service: Service, round_digest: str, partner: str, signed: Signed[Ref
 
 
 def abort(service: Service, round_digest: str, signed: Signed[Abort]) -> None:
-    """End an attempt by the operator's word. Raises WrongState once someone has opened it."""
+    """End an attempt by the operator's word. Raises WrongState by rule 4."""
     with service.database.write() as session:
         attempt = find(session, round_digest, lock=True)
         charter = charter_of(session, attempt.charter)
@@ -120,22 +121,22 @@ def abort(service: Service, round_digest: str, signed: Signed[Abort]) -> None:
             raise Conflict("an abort of this attempt", f"one of plan {body.plan[:16]}", "sign it for this attempt")
         if attempt.abort is not None:
             return
-        if count_openings(session, round_digest):
-            raise WrongState(
-                "an attempt that nobody has opened", "one with openings", "wait for confirmations or void votes"
-            )
+        check_abort(count_openings(session, round_digest), attempt.open_deadline, service.now())
         attempt.abort = signed.canonical_bytes
         close(service, session, attempt, "aborted", body.reason)
 
 
 def settle_opening(service: Service, round_digest: str) -> None:
-    """Close an attempt that nobody has opened by the deadline; otherwise nothing."""
+    """Close an attempt that fewer than t have opened by the deadline; otherwise nothing."""
     with service.database.write() as session:
         attempt = find(session, round_digest, lock=True)
         if state_of(attempt) is not RoundState.OPENING or service.now() <= attempt.open_deadline:
             return
-        if count_openings(session, round_digest) == 0:
-            close(service, session, attempt, "not-opened", "nobody opened the sum by the deadline")
+        needed = quorum(len(cohort_of(attempt).members), charter_of(session, attempt.charter).colluders)
+        came = count_openings(session, round_digest)
+        if came < needed:
+            reason = f"{came} of the {needed} openings that the sum needs came by the deadline"
+            close(service, session, attempt, "not-opened", reason)
 
 
 def count_openings(session: Session, round_digest: str) -> int:

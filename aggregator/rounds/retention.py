@@ -3,7 +3,8 @@
 Rules:
 1. Uploads and share boxes go once a later round of the campaign is confirmed and, where this one was confirmed,
    c + 1 confirmations carry the fingerprint of every contributor.
-2. Sums and result boxes go once every roster partner has confirmed.
+2. Sums and result boxes go once every roster partner has confirmed; those of an attempt that ended otherwise go
+   with its uploads.
 3. Files go first, then the mark is set: a crash in between deletes again, and deleting what is gone is no error.
 Messages, seals and the ledger are never deleted.
 """
@@ -40,8 +41,15 @@ def sweep(service: Service) -> None:
 
 def _uploads_may_go(session: Session, attempt: AttemptRow) -> bool:
     state = state_of(attempt)
-    if not state.ended:
+    if not state.ended or not _later_confirmed(session, attempt):
         return False
+    if state is not RoundState.CONFIRMED:
+        return True
+    complete = sum(row.complete for row in confirmations_of(session, attempt.round))
+    return complete >= charter_of(session, attempt.charter).colluders + 1
+
+
+def _later_confirmed(session: Session, attempt: AttemptRow) -> bool:
     later = session.scalars(
         select(AttemptRow.round)
         .where(
@@ -51,16 +59,12 @@ def _uploads_may_go(session: Session, attempt: AttemptRow) -> bool:
         )
         .limit(1)
     ).first()
-    if later is None:
-        return False
-    if state is not RoundState.CONFIRMED:
-        return True
-    complete = sum(row.complete for row in confirmations_of(session, attempt.round))
-    return complete >= charter_of(session, attempt.charter).colluders + 1
+    return later is not None
 
 
 def _sums_may_go(session: Session, attempt: AttemptRow) -> bool:
-    if state_of(attempt) is not RoundState.CONFIRMED:
-        return False
+    state = state_of(attempt)
+    if state is not RoundState.CONFIRMED:
+        return state.ended and _later_confirmed(session, attempt)
     confirmed = {row.partner for row in confirmations_of(session, attempt.round)}
     return confirmed >= set(charter_of(session, attempt.charter).partners)

@@ -89,6 +89,9 @@ class ConsortiumFiles:
     def confirmations(self, round_digest: str) -> dict[str, bytes]:
         return self._by_partner("SELECT partner, message FROM confirmations WHERE round = ?", round_digest)
 
+    def void_votes(self, round_digest: str) -> dict[str, bytes]:
+        return self._by_partner("SELECT partner, message FROM voids WHERE round = ?", round_digest)
+
     def ledger_lines(self) -> list[bytes]:
         return self._column('SELECT entry FROM ledger_entries ORDER BY "index"')
 

@@ -20,9 +20,11 @@ from privacy.errors import (
     NotEnoughOpenings,
     NotFound,
     WeakerThanCharter,
+    WrongState,
 )
 from privacy.he.fingerprint import FingerprintValue
 from privacy.protocol.cohort_checks import check_cohort
+from privacy.protocol.ending_checks import check_close, check_void
 from privacy.protocol.identifiers import OPERATOR, SERVER
 from privacy.protocol.messages import (
     Campaign,
@@ -39,6 +41,7 @@ from privacy.protocol.messages import (
     Receipt,
     Seal,
     Signed,
+    VoidVote,
     parse_signed,
 )
 from privacy.protocol.opening_checks import OpeningRequest, check_sealed_set
@@ -139,12 +142,37 @@ class AttemptCheck:
         return signed
 
     def _ended(self, attempt: AttemptFiles, plan: Plan) -> None:
+        """Void by the votes of t members on the seal, or closed by the server; a close may not hide a sum."""
         self.ended_otherwise += 1
-        if attempt.close is not None:
-            close = self._verifier.verify(parse_signed(Close, attempt.close), {SERVER: self._charter.server_keys})
-            self.messages += 1
-            if close.plan != plan.digest:
-                raise DigestMismatch(f"a close of attempt {plan.digest[:16]}", close.plan[:16], _REMEDY)
+        if attempt.state == RoundState.VOID.value:
+            self._void(attempt, plan)
+            return
+        signed = None if attempt.close is None else parse_signed(Close, attempt.close)
+        close = check_close(signed, plan, self._charter, self._verifier)
+        self.messages += 1
+        if close.cause == "not-opened":
+            needed = quorum(len(self._cohort(attempt, plan).members), self._charter.colluders)
+            came = len(self._files.openings(plan.digest))
+            if came >= needed:
+                raise WrongState(f"fewer than {needed} openings of what closed as not opened", f"{came}", _REMEDY)
+
+    def _void(self, attempt: AttemptFiles, plan: Plan) -> None:
+        if attempt.seal is None:
+            raise NotFound("the seal of an attempt that is void", "none", _REMEDY)
+        votes = parse_all(VoidVote, self._files.void_votes(plan.digest)).values()
+        seal = parse_signed(Seal, attempt.seal).digest
+        check_void(votes, plan, self._cohort(attempt, plan), seal, self._charter, self._verifier)
+        self.messages += len(votes)
+
+    def _cohort(self, attempt: AttemptFiles, plan: Plan) -> Cohort:
+        """The cohort that the server signed for an attempt without a result."""
+        if attempt.cohort is None:
+            raise NotFound(f"the cohort of round {plan.round}", "none", _REMEDY)
+        signed = parse_signed(Cohort, attempt.cohort)
+        cohort = self._verifier.verify(signed, {SERVER: self._charter.server_keys})
+        if cohort.plan != plan.digest:
+            raise DigestMismatch(f"the cohort of attempt {plan.digest[:16]}", cohort.plan[:16], _REMEDY)
+        return cohort
 
     def _confirmed(self, attempt: AttemptFiles, signed: Signed[Plan]) -> VerifiedAttempt:
         plan, files = signed.body, self._files

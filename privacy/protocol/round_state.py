@@ -7,7 +7,8 @@
 Rules:
 1. The cohort is published by joining -> uploading; budgets are charged in the same transaction.
 2. U is fixed by uploading -> summing, before any sum is made: a crash in between sums the same U again.
-3. After the first opening the attempt can end only by confirmations or by void votes: never by another U.
+3. After the first opening no other U is ever opened. The attempt then ends by confirmations, by void votes, or once
+   its open deadline has passed by a close: with fewer than t openings, or where the operator aborts it.
 4. Numbers live here once: quorum, and who may end an attempt.
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from privacy.errors import UnsafeParameters, WrongState
+from privacy.errors import NotEnoughOpenings, UnsafeParameters, WrongState
 
 
 class RoundState(StrEnum):
@@ -64,6 +65,26 @@ def require(current: RoundState, *legal: RoundState) -> None:
 def quorum(cohort_size: int, colluders: int) -> int:
     """t = floor((|J| + c) / 2) + 1 (protocol 3): two quorums share more than c members, so an honest one."""
     return (cohort_size + colluders) // 2 + 1
+
+
+def check_abort(openings: int, open_deadline: int, now: float) -> None:
+    """The operator may end what nobody has opened; what somebody has, only past its deadline (protocol 4.5)."""
+    if openings and now <= open_deadline:
+        raise WrongState(
+            "an attempt that nobody has opened, or one past its open deadline",
+            f"{openings} openings and {open_deadline - now:.0f} s left to open",
+            "wait for confirmations, void votes or the deadline",
+        )
+
+
+def check_void_vote(openings: int, needed: int, open_deadline: int, now: float) -> None:
+    """A vote rests on t openings; on fewer only once no further one can come (protocol 4.5)."""
+    if openings < needed and now <= open_deadline:
+        raise NotEnoughOpenings(
+            f"a vote over at least {needed} openings, or one after the open deadline",
+            f"{openings} openings and {open_deadline - now:.0f} s left to open",
+            "wait for further openings",
+        )
 
 
 def check_cohort_size(cohort_size: int, n_min: int, colluders: int) -> None:

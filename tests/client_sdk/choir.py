@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from client_sdk.enrolment import accept_charter, enrol, offered_charter
 from client_sdk.model_state import ModelState, genesis
 from client_sdk.partner import Outside, Partner
 from client_sdk.progress import Silent
-from privacy.clock import SystemClock
+from privacy.clock import Clock, SystemClock
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.protocol.canonical import canonical
 from privacy.protocol.identifiers import OPERATOR, ZERO_DIGEST
@@ -82,10 +83,10 @@ def passphrase() -> str:
 
 
 @contextmanager
-def serving(settings: Settings) -> Iterator[str]:
+def serving(settings: Settings, clock: Clock | None = None) -> Iterator[str]:
     """The service's address; it runs in a thread of this process."""
     with ThreadPoolExecutor(1) as pool, socket.create_server(("127.0.0.1", 0)) as listening:
-        app = create_app(settings, SystemClock(), SystemRandom(), pool)
+        app = create_app(settings, clock or SystemClock(), SystemRandom(), pool)
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
@@ -207,7 +208,7 @@ class Choir:
     def post_plan(
         self, campaign: Campaign, base: str, seconds: tuple[int, int, int] = (30, 60, 90), **changes: Any
     ) -> Plan:
-        now = int(time.time())
+        now = int(self._around().clock.now())
         values: dict[str, Any] = {
             "charter": self.charter.digest,
             "campaign": campaign.digest,
@@ -251,14 +252,14 @@ def take_part(agent: Agent, campaign: Campaign, upload: bool = True) -> Outcome:
 
 
 @contextmanager
-def choir(root: Path, size: int = 3, n_min: int = 3) -> Iterator[Choir]:
+def choir(root: Path, size: int = 3, n_min: int = 3, clock: Clock | None = None) -> Iterator[Choir]:
     """A constituted consortium of `size` on its own service."""
     operator = SigningKey.generate(SeededSource("operator key"))
     folder = root / "server"
     create_server_folder(folder, operator.public, SystemRandom())
     with ExitStack() as stack:
-        url = stack.enter_context(serving(Settings(folder=folder, shard_bytes=32768, sum_workers=1)))
-        yield Choir(root, url, operator, size, n_min)
+        url = stack.enter_context(serving(Settings(folder=folder, shard_bytes=32768, sum_workers=1), clock))
+        yield Choir(root, url, operator, size, n_min, around=partial(outside, clock=clock or SystemClock()))
 
 
 def together(names: list[str], act: Any) -> dict[str, Any]:

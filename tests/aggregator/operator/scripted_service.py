@@ -26,13 +26,17 @@ from privacy.protocol.messages import (
     Cohort,
     CohortMember,
     Confirmation,
+    Contributor,
     Enrolment,
     Join,
     ParameterShape,
     Plan,
     RosterEntry,
+    Seal,
+    ShardRoot,
     Signed,
     UpdateRule,
+    VoidVote,
     parse_signed,
 )
 from privacy.protocol.problems import problem_of
@@ -146,7 +150,7 @@ def dump(message):
 @dataclass
 class ScriptedService:
     """fates: for each plan in the order posted, "confirmed", "void" or "closed"; the last one repeats.
-    "late": while this one joins, the one before it is confirmed.
+    "late": while this one joins, the one before it is confirmed. "stuck": it joins for ever.
 
     lose: how many of the next posts of a plan are taken and their answers lost. forged: confirmations by strangers.
     """
@@ -165,6 +169,9 @@ class ScriptedService:
     approved: tuple = PARTNERS
     charters: list = field(default_factory=list)
     requests: list = field(default_factory=list)
+    voters: tuple = PARTNERS
+    closer: SigningKey | None = None
+    aborts: list = field(default_factory=list)
 
     def __post_init__(self):
         self.campaign = self.campaign or self.consortium.campaign
@@ -221,8 +228,10 @@ class ScriptedService:
                 return 200, {"cohort": dump(cohort), "joins": [dump(join) for join in joins]}
             case ["GET", "rounds", digest, "confirmations"]:
                 return 200, {"confirmations": [dump(c) for c in self._confirmations(digest)]}
+            case ["GET", "rounds", digest, "voids"]:
+                return 200, {"voids": [dump(vote) for vote in self._votes(digest)]}
             case ["POST", "rounds", digest, "abort"]:
-                parse_signed(Abort, request.content)
+                self.aborts.append(parse_signed(Abort, request.content).body)
                 self.states[digest] = "closed"
                 return 200, self._document(digest, {})
             case ["GET", "budget"]:
@@ -291,13 +300,16 @@ class ScriptedService:
         if query.get("wait") and self.states[digest] == "joining":
             self.clock.sleep(5)
             fate = self.fates[min(index, len(self.fates) - 1)]
-            if fate == "late":
+            if fate == "stuck":
+                pass
+            elif fate == "late":
                 self.states[self.plans[index - 1].digest] = "confirmed"
             else:
                 self.states[digest] = fate
                 self.charges += fate != "closed"
         state = self.states[digest]
-        close = Close(charter=plan.body.charter, plan=digest, cause="too-few-joined", reason="two joined")
+        body = Close(charter=plan.body.charter, plan=digest, cause="too-few-joined", reason="two joined")
+        close = sign(body, SERVER, self.closer or self.consortium.server)
         confirmed = {name: self.state(plan.body.round) for name in self.signers} if state == "confirmed" else {}
         return {
             **self._summary(plan),
@@ -307,12 +319,12 @@ class ScriptedService:
             "cohort": None,
             "manifests": [],
             "uploaded": [],
-            "seal": None,
+            "seal": dump(self._seal(digest)) if state == "void" else None,
             "openings": [],
             "confirmations": confirmed,
             "refusals": [],
             "voids": [],
-            "close": dump(sign(close, SERVER, self.consortium.server)) if state == "closed" else None,
+            "close": dump(close) if state == "closed" else None,
             "receipts": [],
             "seconds": {"joining": 1.5},
         }
@@ -340,6 +352,25 @@ class ScriptedService:
         members = tuple(CohortMember(partner=join.body.partner, join=join.digest) for join in joins)
         cohort = Cohort(charter=charter, plan=digest, members=members)
         return sign(cohort, SERVER, self.consortium.server), joins
+
+    def _seal(self, digest):
+        cohort, _ = self._cohort(digest)
+        seal = Seal(
+            charter=cohort.body.charter,
+            plan=digest,
+            cohort=cohort.digest,
+            contributors=tuple(Contributor(partner=name, manifest=digest_of(name)) for name in PARTNERS),
+            sum=ShardRoot(root=digest_of("sum"), count=1, shard_bytes=1 << 20),
+        )
+        return sign(seal, SERVER, self.consortium.server)
+
+    def _votes(self, digest):
+        plan, seal = self._plan(digest).body, self._seal(digest).digest
+        for name in self.voters:
+            body = VoidVote(
+                charter=plan.charter, plan=digest, seal=seal, partner=name, openings=(), reason="nothing decodes"
+            )
+            yield sign(body, name, self.consortium.partners[name])
 
     def _confirmations(self, digest):
         plan = self._plan(digest).body

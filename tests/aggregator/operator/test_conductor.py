@@ -16,6 +16,7 @@ from privacy.errors import (
     BudgetExhausted,
     ConfigurationError,
     Conflict,
+    NotEnoughOpenings,
     RolledBack,
     WeakerThanCharter,
     WrongState,
@@ -112,6 +113,36 @@ def test_what_is_confirmed_late_spares_the_attempt_that_was_joining(service, pat
     assert attempts == [(1, 1, "confirmed"), (1, 2, "closed"), (2, 1, "confirmed")]
     assert service.plans[2].body.base_state == service.state(1)
     assert "aborting" in told.notices[0]
+
+
+def test_an_attempt_that_never_ends_is_aborted_with_an_alarm_and_tried_again(service, path):
+    service.fates = ["stuck", "confirmed"]
+    told = Told()
+    conductor(service, path, told, last_round=1).run()
+    plan = service.plans[0].body
+    assert [abort.plan for abort in service.aborts] == [plan.digest]
+    assert told.ends == [(1, 1, "closed"), (1, 2, "confirmed")]
+    assert "ALARM" in told.notices[0]
+    assert "Aborting" in told.notices[0]
+    assert service.plans[1].body.deadlines.join > plan.deadlines.open + 300
+
+
+@pytest.mark.parametrize("voters", [(), ("ash", "birch", "cedar")])
+def test_a_void_that_no_quorum_signed_starts_no_attempt(service, path, voters):
+    service.fates = ["void", "confirmed"]
+    service.voters = voters  # t = floor((5 + 1) / 2) + 1 = 4
+    for _ in range(2):
+        with pytest.raises(NotEnoughOpenings, match="void votes signed by 4 of the 5"):
+            conductor(service, path).run()
+    assert len(service.plans) == 1
+
+
+def test_a_close_that_the_server_did_not_sign_starts_no_attempt(service, path):
+    service.fates = ["closed", "confirmed"]
+    service.closer = service.consortium.operator
+    with pytest.raises(BadSignature):
+        conductor(service, path).run()
+    assert len(service.plans) == 1
 
 
 def test_it_is_done_at_once_when_the_rounds_are_there(service, path):
