@@ -169,13 +169,13 @@ class Siege:
     # --- an attempt, step by step ---------------------------------------------------------------------
 
     @contextmanager
-    def attempt(self, left_open: bool = False, **plan: Any) -> Iterator[Plan]:
+    def attempt(self, left_open: bool = False, resumed: bool = True, **plan: Any) -> Iterator[Plan]:
         """A new attempt of the round that is next; aborted afterwards, or seen through where someone opened it.
 
-        `left_open`: not so; it is the siege's last.
+        `left_open`: not so; it is the siege's last. `resumed`: a person at each partner let it go on after others.
         """
         self._attempts += 1
-        for name in self.names:
+        for name in self.names if resumed else ():
             self.at(name, lambda agent: agent.policy.resume("an attack came before", agent.partner.now()))
         values = {"round": self.state.round + 1, "attempt": self._attempts, **plan}
         posted = self.choir.post_plan(self.campaign, self.state.digest, (120, 240, 360), **values)
