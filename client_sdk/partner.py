@@ -37,7 +37,7 @@ from privacy.protocol.signing import Verifier, sign
 from privacy.randomness import RandomSource, SystemRandom
 
 PINNED_CHARTER: Final = "pinned charter"
-_PINNED_BEFORE: Final = "charter "
+_PINNED_BEFORE: Final = "pinned before "
 GATHERING_SECONDS: Final = 0.05
 _KEY_TAKEN: Final = "round key taken "
 

@@ -18,7 +18,15 @@ from numpy.typing import NDArray
 from client_sdk.attempt import JoinedAttempt
 from client_sdk.journal import AttemptRecord
 from client_sdk.partner import Partner
-from privacy.errors import Conflict, DeadlinePassed, DigestMismatch, MalformedMessage, OutOfRange, WrongState
+from privacy.errors import (
+    Conflict,
+    DeadlinePassed,
+    DigestMismatch,
+    MalformedMessage,
+    NotFound,
+    OutOfRange,
+    WrongState,
+)
 from privacy.he.boxes import encode_shares, seal_box, share_box_info
 from privacy.he.envelope import contribution_seed, encrypt, share_stream
 from privacy.he.parameters import PARAMETER_SETS
@@ -119,8 +127,11 @@ def send(partner: Partner, round_digest: str) -> Signed[Receipt] | None:
         partner.progress.notice(f"the upload came too late, and its attempt stays charged: {late}")
         return None
     except WrongState as late:
-        # A late receipt still tells whether the upload is in U.
-        found = partner.service.own_upload(round_digest).receipt
+        # A late receipt still tells whether the upload is in U. None where a crash cut off its very first message.
+        try:
+            found = partner.service.own_upload(round_digest).receipt
+        except NotFound:
+            found = None
         if found is None:
             partner.progress.notice(f"the upload is not taken any more, and its attempt stays charged: {late}")
             return None

@@ -52,10 +52,11 @@ def parse_signed(body: type[BodyT], raw: bytes, limit: int = MAX_MESSAGE_BYTES) 
             "a message with fields left to defaults",
             "send the message as the schema in docs/protocol.md spells it",
         )
-    # `raw` is canonical and says what the models say, so these are the bytes they would compute. In a canonical
-    # message only the key itself can read ,"signatures": for quotes inside strings are escaped.
+    # `raw` is canonical and says what the models say, so these are the bytes they would compute. The end is
+    # reckoned and not searched for: a signer may be called "signatures".
     vars(signed)["canonical_bytes"] = raw
-    vars(signed.body)["canonical_bytes"] = raw[len(b'{"body":') : raw.rfind(b',"signatures":')]
+    end = len(raw) - len(b',"signatures":') - len(canonical(value["signatures"])) - len(b"}")
+    vars(signed.body)["canonical_bytes"] = raw[len(b'{"body":') : end]
     return signed
 
 

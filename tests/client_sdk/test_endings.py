@@ -239,3 +239,30 @@ def test_a_service_that_says_void_without_votes_ends_nothing(
         lying.clear()
         with under_way(made, campaign) as running:
             assert all(one.result().confirmed for one in running.values())
+
+
+def test_an_upload_that_a_crash_cut_off_before_its_first_message_ends_with_its_attempt(tmp_path: Path) -> None:
+    """Ready on disk, unknown to the service, and too late: said, not raised at every start from then on."""
+    told = Told()
+    with chorus(tmp_path, 3) as (made, campaign, genesis, clock):
+        plan = made.post_plan(campaign, genesis, SECONDS)
+
+        def act(name: str) -> Outcome | None:
+            with made.agent(name) as agent:
+                for item in agent.attend(campaign, agent.current_state(campaign), take_part=True):
+                    assert isinstance(item, Attempt)
+                    joined = agent.join(item)
+                    if name == LIAR:
+                        client_sdk.upload.prepare(agent.partner, joined, values_for(name), 32768)
+                        return None
+                    agent.contribute(joined, values_for(name))
+                    return agent.finish(joined, item.state)
+                raise AssertionError("stopped")
+
+        with under_way(made, campaign, act) as running:
+            until(made, plan, lambda now: len(now["uploaded"]) == 2)
+            assert running[LIAR].result() is None
+            past_the_deadline(clock, plan)
+        with made.agent(LIAR, progress=told) as agent:
+            assert take_part(agent, campaign).ended == "closed"
+        assert any("the upload is not taken any more" in text for text in told.notices)

@@ -19,7 +19,8 @@ from html import unescape
 from pathlib import Path
 
 import httpx
-import pytest
+
+from tests import npm
 
 HERE = Path(__file__).parent
 CLIENT_ID = "chorale"
@@ -29,17 +30,8 @@ _FORM = re.compile(r'action="([^"]+)" method="post">\s*<input type="hidden" name
 
 def installed(cache: Path) -> Path:
     """The folder to run the provider from."""
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            pytest.skip(f"{program} is absent")
-    for name in ("package.json", "provider.mjs"):
-        shutil.copy(HERE / name, cache / name)
-    if not (cache / "node_modules" / "oidc-provider").is_dir():
-        install = ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
-        done = subprocess.run(install, cwd=cache, capture_output=True, text=True, timeout=180)
-        if done.returncode != 0:
-            pytest.skip("npm's oidc-provider is absent, and cannot be installed")
-    return cache
+    shutil.copy(HERE / "provider.mjs", cache / "provider.mjs")
+    return npm.installed(cache, HERE, "oidc-provider", "node")
 
 
 @contextmanager

@@ -17,19 +17,22 @@ from privacy.protocol import merkle
 from privacy.protocol.canonical import canonical
 from privacy.protocol.http_contract import frame, request_text
 from privacy.protocol.messages import ChainHead, CharterAcceptance, Join, parse_signed
-from privacy.protocol.signing import SigningKey, sign, verify
+from privacy.protocol.signing import SigningKey, countersign, sign, verify
 from privacy.protocol.words import words
 
 PATH = Path(__file__).parent / "protocol.json"
 SEED = bytes(range(64))
+SIGNERS = ("operator", "signatures")
 EVENT = PrivacyEvent(kind="distributed", noise_multiplier=1.25, sampling_rate=0.1, steps=1)
 
 
-def build(kept_signature: str | None) -> dict[str, Any]:
-    """Every vector, as JSON values; bytes are hex."""
+def build(kept: dict[str, str]) -> dict[str, Any]:
+    """Every vector, as JSON values; bytes are hex. kept: messages that were signed before, by the vector's name."""
     key = SigningKey(SEED)
     acceptance = CharterAcceptance(charter="ab" * 32, partner="alpha")
-    signed = _kept(kept_signature, key) or sign(acceptance, "alpha", key).canonical_bytes
+    signed = _kept(kept.get("signing"), key, "alpha") or sign(acceptance, "alpha", key).canonical_bytes
+    # Signers whose names stand in the signed form in the order, and with the letters, of its own keys.
+    both = _kept(kept.get("countersigning"), key, *SIGNERS) or _countersigned(acceptance, key)
     join = Join(
         charter="ab" * 32,
         plan="cd" * 32,
@@ -58,6 +61,7 @@ def build(kept_signature: str | None) -> dict[str, Any]:
             "message": signed.hex(),
             "body_digest": acceptance.digest,
         },
+        "countersigning": {"signers": list(SIGNERS), "message": both.hex(), "body_digest": acceptance.digest},
         "join": {"body": join.canonical_bytes.hex(), "digest": join.digest},
         "request": {"text": request.hex(), "ed25519": key.sign_request(request)},
         "frame": {
@@ -93,20 +97,29 @@ def _rest(move: BudgetMove) -> tuple[str, str, int, int, PrivacyEvent, str]:
     return move.participant, move.plan, move.round, move.attempt, move.event, move.row
 
 
-def _kept(kept_signature: str | None, key: SigningKey) -> bytes | None:
-    if kept_signature is None:
+def _countersigned(acceptance: CharterAcceptance, key: SigningKey) -> bytes:
+    first, second = SIGNERS
+    return countersign(sign(acceptance, first, key), second, key).canonical_bytes
+
+
+def _kept(kept: str | None, key: SigningKey, *signers: str) -> bytes | None:
+    if kept is None:
         return None
-    raw = bytes.fromhex(kept_signature)
+    raw = bytes.fromhex(kept)
     try:
-        verify(parse_signed(CharterAcceptance, raw), {"alpha": key.public})
+        verify(parse_signed(CharterAcceptance, raw), dict.fromkeys(signers, key.public))
     except ChoraleError:
         return None
     return raw
 
 
+def kept_messages() -> dict[str, str]:
+    held = json.loads(PATH.read_text()) if PATH.exists() else {}
+    return {name: held[name]["message"] for name in ("signing", "countersigning") if name in held}
+
+
 def main() -> None:
-    kept = json.loads(PATH.read_text())["signing"]["message"] if PATH.exists() else None
-    PATH.write_text(json.dumps(build(kept), indent=1, ensure_ascii=True) + "\n")
+    PATH.write_text(json.dumps(build(kept_messages()), indent=1, ensure_ascii=True) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ from tests.aggregator.console.browser import PASSWORD, shown_codes, shown_secret
 from tests.browser import Browsing, browsing, serving
 from tests.consortium import TestConsortium
 
-SCREENS = Path(__file__).parents[3] / "out" / "screens"
 LANGUAGES = ("en", "ko")
 
 
@@ -65,10 +64,9 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Served]:
 
 def shoot(seen: Browsing, name: str) -> None:
     """The page as it stands, light and dark."""
-    SCREENS.mkdir(parents=True, exist_ok=True)
     for scheme in ("light", "dark"):
         seen.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-        seen.page.screenshot(path=SCREENS / f"{name}-{scheme}.png", full_page=True)
+        seen.shoot(f"{name}-{scheme}")
 
 
 @pytest.mark.full
@@ -126,7 +124,7 @@ def test_an_account_from_its_link_to_signing_out(served: Served, language: str) 
         page.goto(f"{served.url}/console/account")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390
         shoot(seen, f"account-narrow-{language}")
-        assert (seen.complaints, seen.abroad) == ([], [])
+        seen.assert_quiet()
 
 
 @pytest.mark.full

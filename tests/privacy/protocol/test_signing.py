@@ -101,3 +101,14 @@ def test_what_parsing_takes_from_the_wire_is_what_the_models_compute(reason: str
     assert parsed.body.canonical_bytes == body.canonical_bytes
     assert parsed.canonical_bytes == canonical(parsed.model_dump(mode="json"))
     assert verify(parsed, {"operator": KEY.public}) == body
+
+
+@given(st.lists(st.sampled_from(["alpha", "body", "operator", "signatures", "server"]), min_size=1, max_size=4))
+def test_signers_may_be_called_as_the_signed_form_calls_its_parts(names: list[str]) -> None:
+    first, *others = dict.fromkeys(names)
+    signed = sign(BODY, first, KEY)
+    for name in others:
+        signed = countersign(signed, name, KEY)
+    parsed = parse_signed(CharterAcceptance, signed.canonical_bytes)
+    assert parsed.body.canonical_bytes == canonical(BODY.model_dump(mode="json"))
+    assert verify(parsed, dict.fromkeys(names, KEY.public)) == BODY

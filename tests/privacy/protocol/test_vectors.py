@@ -13,14 +13,14 @@ from privacy.protocol.canonical import parse
 from privacy.protocol.http_contract import split_frame
 from privacy.protocol.messages import CharterAcceptance, SigningKeys, parse_signed
 from privacy.protocol.signing import verify, verify_request
-from tests.vectors.make_protocol import PATH, build
+from tests.vectors.make_protocol import PATH, build, kept_messages
 
 VECTORS: dict[str, Any] = json.loads(PATH.read_text())
 KEYS = SigningKeys(ed25519=VECTORS["signing"]["ed25519_public"], ml_dsa_65=VECTORS["signing"]["ml_dsa_65_public"])
 
 
 def test_everything_comes_out_as_it_was_frozen() -> None:
-    assert json.loads(json.dumps(build(VECTORS["signing"]["message"]))) == VECTORS
+    assert json.loads(json.dumps(build(kept_messages()))) == VECTORS
 
 
 @pytest.mark.parametrize("refused", VECTORS["canonical_refused"])
@@ -36,6 +36,12 @@ def test_the_frozen_signature_verifies_and_any_changed_byte_of_it_does_not() -> 
         changed = raw[:position] + bytes([raw[position] ^ 1]) + raw[position + 1 :]
         with pytest.raises((BadSignature, MalformedMessage)):
             verify(parse_signed(CharterAcceptance, changed), {"alpha": KEYS})
+
+
+def test_two_signers_verify_whatever_they_are_called() -> None:
+    vector = VECTORS["countersigning"]
+    parsed = parse_signed(CharterAcceptance, bytes.fromhex(vector["message"]))
+    assert verify(parsed, dict.fromkeys(vector["signers"], KEYS)).digest == vector["body_digest"]
 
 
 def test_the_frozen_request_and_frame() -> None:

@@ -26,6 +26,7 @@ import uvicorn
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
+SCREENS = Path(__file__).parents[2] / "out" / "screens"
 LOOPBACK = ("127.0.0.1", "localhost")
 FLAGS = (
     "--no-sandbox",
@@ -43,7 +44,7 @@ _FONTS = f"""<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
 <fontconfig>
   <include ignore_missing="yes">/etc/fonts/fonts.conf</include>
-  <dir>{Path(__file__).parents[1] / "privacy" / "report" / "fonts"}</dir>
+  <dir>{Path(__file__).parents[2] / "privacy" / "report" / "fonts"}</dir>
 </fontconfig>
 """
 
@@ -55,6 +56,15 @@ class Browsing:
     page: Page
     complaints: list[str] = field(default_factory=list)
     abroad: list[str] = field(default_factory=list)
+
+    def shoot(self, name: str) -> None:
+        """Keep a picture of the whole page as it stands."""
+        SCREENS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENS / f"{name}.png", full_page=True)
+
+    def assert_quiet(self) -> None:
+        """Nothing on the browser's console, where a blocked style or script would be, and nobody else was asked."""
+        assert (self.complaints, self.abroad) == ([], [])
 
 
 @contextmanager
