@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from privacy.errors import ConfigurationError, Conflict, StorageFull
+from privacy.errors import ConfigurationError, Conflict, FolderInUse, StorageFull
 from privacy.ledger.entry import LedgerEntry
 
 JOURNAL_NAME: Final = "journal.sqlite"
@@ -106,11 +106,23 @@ class AttemptRecord:
 
 
 class Journal:
-    """The journal in one folder. One process at a time, held by the folder's lock."""
+    """The journal in one folder. One process at a time writes, held by the folder's lock.
 
-    def __init__(self, path: Path) -> None:
+    reading: a snapshot of what stands in it now, beside whoever writes; whatever would write is FolderInUse.
+    """
+
+    def __init__(self, path: Path, *, reading: bool = False) -> None:
         self._path = path
+        self._reading = reading
         try:
+            if reading:
+                self._database = sqlite3.connect(
+                    f"{path.resolve().as_uri()}?mode=rw", uri=True, isolation_level=None
+                )
+                self._database.execute("PRAGMA query_only = ON")
+                self._database.execute("BEGIN")
+                self._require_version(path)
+                return
             # Before SQLite makes it: the files beside a database are born with the mode it has then.
             path.touch(mode=0o600)
             path.chmod(0o600)
@@ -132,7 +144,12 @@ class Journal:
         version = self._database.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
+        else:
+            self._require_version(path)
+
+    def _require_version(self, path: Path) -> None:
+        version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if version != SCHEMA_VERSION:
             raise ConfigurationError(
                 f"a journal of version {SCHEMA_VERSION} at {path}",
                 f"version {version}",
@@ -145,6 +162,12 @@ class Journal:
     @contextmanager
     def transaction(self, step: str) -> Iterator[sqlite3.Connection]:
         """Everything inside, or nothing; durable when it ends. `step` names the durable write."""
+        if self._reading:
+            raise FolderInUse(
+                "a folder that no other process uses, to write to it",
+                f"one in use, and {step} to be written",
+                "run this again once the other process has ended",
+            )
         self._database.execute("BEGIN IMMEDIATE")
         try:
             yield self._database

@@ -1,7 +1,7 @@
 """One partner at work in one folder: its settings, keys, journal, ledger and line to the service.
 
 Everything that acts (upload, opening, decode, states) takes a `Partner`; nothing here acts by itself. The folder is
-locked for as long as it is open.
+locked for as long as it is open, unless it is open to be read beside another process.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from client_sdk.settings import LoadedSettings, Settings, load_settings
 from client_sdk.shards import ShardFolder
 from client_sdk.transport import LONG_POLL_SECONDS, Identity, Transport
 from privacy.clock import Clock, SystemClock
-from privacy.errors import ConfigurationError
+from privacy.errors import ConfigurationError, FolderInUse
 from privacy.he.lanes import LaneLayout
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import BodyT, Charter, Plan, Signed, parse_signed
@@ -61,7 +61,7 @@ class Partner:
     """An open folder. Use as a context; raises FolderInUse, KeystoreLocked, LedgerBroken, ConfigurationError."""
 
     def __init__(
-        self, loaded: LoadedSettings, keys: PartnerKeys, journal: Journal, lock: FolderLock, outside: Outside
+        self, loaded: LoadedSettings, keys: PartnerKeys, journal: Journal, lock: FolderLock | None, outside: Outside
     ) -> None:
         self.settings: Settings = loaded.settings
         self.folder: Path = loaded.folder
@@ -104,10 +104,31 @@ class Partner:
             lock.release()
             raise
 
+    @classmethod
+    def open_to_read(cls, config: Path, outside: Outside, passphrase: Passphrase | None = None) -> Partner:
+        """As `open`; where another process uses the folder, a snapshot of it that nothing is written to."""
+        try:
+            return cls.open(config, outside, passphrase)
+        except FolderInUse:
+            loaded = load_settings(config)
+            keys = load_keys(loaded.folder, passphrase)
+            journal = Journal(loaded.folder / JOURNAL_NAME, reading=True)
+            try:
+                return cls(loaded, keys, journal, None, outside)
+            except BaseException:
+                journal.close()
+                raise
+
+    @property
+    def is_snapshot(self) -> bool:
+        """Whether another process uses the folder, so that what is read here may be older than what it does."""
+        return self._lock is None
+
     def close(self) -> None:
         self.transport.close()
         self.journal.close()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def __enter__(self) -> Partner:
         return self

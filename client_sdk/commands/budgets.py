@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_partner, out, print_json
+from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_partner, open_to_read, out, print_json
 from client_sdk.ledger_comparison import AttemptLine, attempt_lines, service_epsilons
 from client_sdk.partner import Partner
 from client_sdk.policy import Policy
@@ -36,7 +36,12 @@ def budget(
     """Both epsilons from this partner's own ledger, its caps, what is left, and where the service differs."""
     if context.invoked_subcommand is not None:
         return
-    with open_partner(config) as partner:
+    with open_to_read(config) as partner:
+        if partner.is_snapshot and not offline:
+            offline = True  # what the service's ledger proves is written down, which is the other process's part
+            partner.progress.notice(
+                "another process uses this folder: its ledger alone is shown, as with --offline"
+            )
         # First the service's: what only its ledger proves is taken over into the own one.
         difference = None if offline else _difference(partner)
         spent = own_budget(partner)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_partner, out, print_json
+from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_to_read, out, print_json
 from client_sdk.durable import write_pieces
 from client_sdk.partner import Partner
 from privacy.errors import ConfigurationError
@@ -36,7 +36,7 @@ def export(
 
     The service's must hold every checkpoint that this partner has seen.
     """
-    with open_partner(config) as partner:
+    with open_to_read(config) as partner:
         if of is Of.own:
             write_pieces(file, own_lines(partner))
             found = _verified(file, partner.charter.digest, ())

@@ -34,6 +34,11 @@ def open_partner(config: Path) -> Partner:
     return Partner.open(config, outside(), passphrase_prompt())
 
 
+def open_to_read(config: Path) -> Partner:
+    """For commands that only read: also while a run is under way in the same folder, which they do not disturb."""
+    return Partner.open_to_read(config, outside(), passphrase_prompt())
+
+
 def out() -> Console:
     return Console(highlight=False, soft_wrap=True)
 

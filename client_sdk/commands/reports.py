@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from client_sdk.commands.budgets import own_report
-from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_partner, out, print_json
+from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_to_read, out, print_json
 from client_sdk.durable import make_folder, write_durably
 from privacy.errors import ConfigurationError
 from privacy.ledger.export import read_file
@@ -37,7 +37,7 @@ def report(
     if context.invoked_subcommand is not None:
         return
     wanted = format_of(form or file.suffix.removeprefix("."))
-    with open_partner(config) as partner:
+    with open_to_read(config) as partner:
         made = own_report(partner, period_of(first, last, partner.now()))
         raw = rendered(made, wanted, language)
         signature = sign_report(made, wanted, raw, partner.charters()[-1], partner.name, partner.keys.signing)

@@ -17,7 +17,7 @@ from client_sdk.commands.options import (
     DEFAULT_CONFIG,
     AsJson,
     Config,
-    open_partner,
+    open_to_read,
     out,
     print_json,
 )
@@ -98,7 +98,7 @@ def _follow(config: Path, wanted: str | None, until: int | None) -> None:
 
 def status(config: Config = Path(DEFAULT_CONFIG), json: AsJson = False) -> None:
     """What this folder holds: charter, attempts and their ends, and whether the policy stopped it."""
-    with open_partner(config) as partner:
+    with open_to_read(config) as partner:
         found = _status(partner)
     if json:
         print_json(found)
@@ -131,7 +131,8 @@ def export(
     from client_sdk.agent import Agent
     from client_sdk.export import export as write
 
-    with Agent.open(config, passphrase=passphrase_prompt(), progress=terminal_progress()) as agent:
+    with open_to_read(config) as partner:
+        agent = Agent(partner)
         chosen = agent.find_campaign(campaign)
         state = agent.current_state(chosen)
         made = write(folder, state, chosen, agent.charter, own_budget(agent.partner))

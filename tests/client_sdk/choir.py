@@ -135,6 +135,9 @@ class Choir:
     def partner(self, name: str, **changes: Any) -> Partner:
         return Partner.open(self.config(name), self._around(**changes), passphrase)
 
+    def partner_to_read(self, name: str) -> Partner:
+        return Partner.open_to_read(self.config(name), self._around(), passphrase)
+
     def agent(self, name: str, **changes: Any) -> Agent:
         return Agent.open(self.config(name), passphrase=passphrase, outside=self._around(**changes))
 
