@@ -57,10 +57,10 @@ class Browsing:
     complaints: list[str] = field(default_factory=list)
     abroad: list[str] = field(default_factory=list)
 
-    def shoot(self, name: str) -> None:
-        """Keep a picture of the whole page as it stands."""
+    def shoot(self, name: str, *, whole: bool = True) -> None:
+        """Keep a picture of the page as it stands, or of what fits the window."""
         SCREENS.mkdir(parents=True, exist_ok=True)
-        self.page.screenshot(path=SCREENS / f"{name}.png", full_page=True)
+        self.page.screenshot(path=SCREENS / f"{name}.png", full_page=whole)
 
     def assert_quiet(self) -> None:
         """Nothing on the browser's console, where a blocked style or script would be, and nobody else was asked."""

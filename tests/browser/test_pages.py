@@ -1,6 +1,6 @@
 """Every page of the console as it looks: both languages, light and dark, narrow, on paper, and to a screen reader.
 
-Pictures are kept in out/screens/.
+Pictures are kept in out/screens/; those whose name ends in `-top` are of one window, as the documents show them.
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ def test_every_page_in_light_dark_and_narrow(shown: OnShow, kim: Officer, langua
             page.emulate_media(color_scheme="light")
             _open(page, shown, name, language)
             seen.shoot(f"{name}-{language}")
+            seen.shoot(f"{name}-{language}-top", whole=False)
             light = page.evaluate("getComputedStyle(document.body).backgroundColor")
             page.emulate_media(color_scheme="dark")
             assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
@@ -90,7 +91,7 @@ def test_pages_that_one_hands_on_print(shown: OnShow, kim: Officer, language: st
             page.emulate_media(media="print")
             page.set_viewport_size(PAPER)
             assert page.evaluate("document.documentElement.scrollWidth") <= PAPER["width"], name
-            assert page.locator("form:visible, nav:visible, .skip:visible").count() == 0
+            assert page.locator("form:visible, nav:visible, .acting:visible, .skip:visible").count() == 0
             seen.shoot(f"{name}-{language}-print")
             page.emulate_media(media="screen")
         seen.assert_quiet()
