@@ -42,8 +42,10 @@ from client_sdk.training import (
     rehearse,
     statistics_contribution,
 )
+from privacy.dp.mechanism import PROBES
 from privacy.errors import AttemptOver, UnsafeParameters, WrongState
 from privacy.protocol.messages import Campaign, Charter, Plan
+from privacy.protocol.plan_checks import check_noise_error
 from privacy.randomness import Keystream
 
 
@@ -185,6 +187,9 @@ class Rounds:
         self._pace = pace
         self._split: ParameterSplit = split_parameters(model, shared)
         check_campaign_model(model, self._split, campaign)
+        if self._split.private:
+            private = flatten(model, self._split.private).size
+            check_noise_error(agent.charter, campaign.length + PROBES, private)
         initial = flatten(model, self._split.private)
         self._private = PrivateHeads(agent.folder, campaign.digest, campaign.update_rule, initial)
         self._attempts: Iterator[Attempt] | None = None

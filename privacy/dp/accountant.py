@@ -8,7 +8,7 @@ Rules:
 3. It fails closed: an exception of the library, NaN, a negative or infinite number, or a delta that
    floating-point convolution cannot resolve is `AccountingFailed`. Only kind *none* costs infinity.
 4. The sampler's tables and the lane's clamp are not perfect Gaussians: 2^-10 of every delta is set aside for
-   them, and `check_dimension` refuses a vector so long that this share does not hold them (protocol 6.2).
+   them, and noise_error.py refuses a vector so long that this share does not hold them (protocol 6.2).
 Nothing here decides whether a cost may be paid: that is budget.py.
 """
 
@@ -31,10 +31,6 @@ SMALLEST_DELTA = 1e-10
 """Below this the rounding errors of the library's FFTs (about 1e-15 each) are no longer negligible."""
 
 IMPLEMENTATION_SHARE = 2.0**-10
-SAMPLER_ERROR = 2.0**-120
-"""Statistical distance of one noise draw from the discrete Gaussian (docs/noise.md)."""
-CLAMP_ERROR = 1.53e-23
-"""Above P(|D| > 10 sigma), which is 1.524e-23: beyond it an upload may be clamped to its lane."""
 
 _FINEST_INTERVAL = 5e-4
 _MIXTURE_INTERVAL = 2e-3
@@ -162,34 +158,6 @@ def calibrate_noise(
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle, high)
     return high / 10_000
-
-
-def implementation_delta(
-    epsilon_value: float, dimension: int, rounds: int, guarantee: Guarantee, honest: int
-) -> float:
-    """What imperfect draws and, in the sum, clamps add to delta (protocol 6.2): (1 + e^epsilon) d T error.
-
-    In the sum each coordinate rests on `honest` draws, any of which may err. Statistical distance eta between a
-    mechanism and its ideal turns (epsilon, delta) into (epsilon, delta + (1 + e^epsilon) eta).
-    dimension: coordinates of one update, probes and private part included. Above 1 nothing is proved.
-    """
-    error = SAMPLER_ERROR if guarantee is Guarantee.ALONE else honest * (SAMPLER_ERROR + CLAMP_ERROR)
-    exponent = epsilon_value + math.log(max(1, dimension)) + math.log(max(1, rounds)) + math.log(error)
-    return math.inf if exponent > 700 else math.exp(exponent) * (1 + math.exp(-epsilon_value))
-
-
-def check_dimension(
-    epsilon_value: float, delta: float, dimension: int, rounds: int, guarantee: Guarantee, honest: int
-) -> None:
-    """Refuse vectors too long for rule 4's share of delta at this epsilon. Raises UnsafeParameters."""
-    added = implementation_delta(epsilon_value, dimension, rounds, guarantee, honest)
-    if not added <= IMPLEMENTATION_SHARE * delta:
-        raise UnsafeParameters(
-            f"an implementation error of at most {IMPLEMENTATION_SHARE * delta:.3g} in delta",
-            f"{added:.3g} for {dimension} coordinates over {rounds} rounds at epsilon {epsilon_value:.3g}"
-            f" ({guarantee.value})",
-            "shorten the vector, plan fewer rounds, or lower epsilon",
-        )
 
 
 def _unprotected(rows: Rows) -> bool:

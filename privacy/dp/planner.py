@@ -18,7 +18,6 @@ from privacy.dp.accountant import (
     IMPLEMENTATION_SHARE,
     calibrate_noise,
     epsilon,
-    implementation_delta,
 )
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.dp.mechanism import (
@@ -30,6 +29,7 @@ from privacy.dp.mechanism import (
     MechanismPlan,
     fine_clip,
 )
+from privacy.dp.noise_error import implementation_delta, noise_error
 from privacy.errors import UnsafeParameters
 
 LANE_WIDTHS = (12, 16, 24)
@@ -201,8 +201,10 @@ def _bounds(
 ) -> Sequence[Bound]:
     in_sum, alone = spent
     coordinates = terms.parameters + PROBES
+    event = PrivacyEvent(kind="distributed", noise_multiplier=multiplier, sampling_rate=1.0)
+    rows = ((event, terms.rounds),)
     added = max(
-        implementation_delta(cost, coordinates, terms.rounds, guarantee, terms.honest)
+        implementation_delta(cost, noise_error(rows, coordinates, 0, guarantee, terms.honest))
         for cost, guarantee in ((in_sum, Guarantee.IN_SUM), (alone, Guarantee.ALONE))
     )
     share = IMPLEMENTATION_SHARE * delta

@@ -10,10 +10,11 @@ filter could let each row happen, is checked here.
 
 from __future__ import annotations
 
-from privacy.dp.accountant import check_dimension, epsilon
+from privacy.dp.accountant import epsilon
 from privacy.dp.budget import check_filter, check_table
 from privacy.dp.events import Guarantee
 from privacy.dp.mechanism import PROBES, MechanismPlan
+from privacy.dp.noise_error import check_implementation
 from privacy.errors import ConfigurationError, UnsafeParameters, WeakerThanCharter
 from privacy.he.boxes import check_public_key
 from privacy.he.lanes import LaneLayout
@@ -89,15 +90,17 @@ def check_campaign(signed: Signed[Campaign], charter: Charter, verifier: Verifie
     campaign = verifier.verify(signed, {OPERATOR: charter.operator_keys, charter.lead: lead.signing_keys})
     if campaign.charter != charter.digest:
         raise WeakerThanCharter(f"a campaign under charter {charter.digest[:16]}", "another's", "draft it anew")
-    _check_implementation_error(campaign.length + PROBES, charter)
+    check_noise_error(charter, campaign.length + PROBES)
     return campaign
 
 
-def _check_implementation_error(length: int, charter: Charter) -> None:
-    """That the sampler's and the clamp's error, over all coordinates and rounds, stays within the caps' delta."""
-    noised = [row for row in charter.table if row.event.kind in ("distributed", "statistics")]
-    rows = [(row.event, row.count) for row in noised]
-    rounds = sum(row.count for row in noised)
+def check_noise_error(charter: Charter, shared: int, private: int = 0) -> None:
+    """That the sampler's and the clamp's error, over all that is drawn, stays within the caps' delta (6.2).
+
+    shared: coordinates of one upload, probes included. private: of a partner's own part of the model, which nobody
+    else knows: it asks for itself. Raises UnsafeParameters.
+    """
+    rows = [(row.event, row.count) for row in charter.table if row.event.kind != "none"]
     for caps in sorted({entry.caps for entry in charter.roster}, key=str):
         for guarantee in Guarantee:
             # Under a filter the counts together may pass a cap; what happens never does.
@@ -106,7 +109,7 @@ def _check_implementation_error(length: int, charter: Charter) -> None:
                 if charter.filter_order is None
                 else caps.epsilon_for(guarantee)
             )
-            check_dimension(spent, caps.delta, length, rounds, guarantee, charter.honest)
+            check_implementation(spent, caps.delta, rows, shared, private, guarantee, charter.honest)
 
 
 def mechanism(plan: Plan, charter: Charter, campaign: Campaign) -> MechanismPlan:
@@ -166,7 +169,7 @@ def _check_layout(plan: Plan, charter: Charter, campaign: Campaign) -> None:
             )
         mechanism(plan, charter, campaign)  # raises UnsafeParameters where the lanes leave too little
         if plan.layout.length > campaign.length + PROBES:
-            _check_implementation_error(plan.layout.length, charter)
+            check_noise_error(charter, plan.layout.length)
     elif plan.layout.scale is None:
         raise WeakerThanCharter(
             f"a public scale for an event of kind {plan.event.kind}", "none", "set layout.scale in the plan"

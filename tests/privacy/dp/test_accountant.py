@@ -12,18 +12,22 @@ from opacus.accountants.analysis.rdp import compute_rdp
 
 from privacy.dp import accountant
 from privacy.dp.accountant import (
-    CLAMP_ERROR,
     IMPLEMENTATION_SHARE,
     calibrate_noise,
-    check_dimension,
     delta_at,
     epsilon,
     epsilon_for_copies,
     even_odds,
-    implementation_delta,
     rounds_left,
 )
 from privacy.dp.events import Guarantee, PrivacyEvent
+from privacy.dp.noise_error import (
+    CLAMP_ERROR,
+    SAMPLER_ERROR,
+    check_implementation,
+    implementation_delta,
+    noise_error,
+)
 from privacy.errors import AccountingFailed, UnsafeParameters
 
 DELTA = 1e-5
@@ -227,14 +231,30 @@ def test_what_sampler_and_clamp_add_to_delta() -> None:
     clamp = mp.mpf(CLAMP_ERROR)
     assert 1 < clamp / mp.erfc(10 / mp.sqrt(2)) < 1.01
     expected = (1 + mp.exp(8)) * 64_000_000 * 200 * 9 * (mp.mpf(2) ** -120 + clamp)
-    assert implementation_delta(8.0, 64_000_000, 200, IN_SUM, 9) == pytest.approx(float(expected), rel=1e-9)
+    rows = [(PrivacyEvent(kind="distributed", noise_multiplier=1.0, sampling_rate=0.1), 200)]
+    d = 64_000_000
+    added = implementation_delta(8.0, noise_error(rows, d, 0, IN_SUM, 9))
+    assert added == pytest.approx(float(expected), rel=1e-9)
     expected_alone = (1 + mp.exp(mp.mpf("33.8"))) * 64_000_000 * 200 * mp.mpf(2) ** -120
-    assert implementation_delta(33.8, 64_000_000, 200, ALONE, 9) == pytest.approx(float(expected_alone), rel=1e-9)
-    check_dimension(8.0, DELTA, 64_000_000, 200, IN_SUM, 9)
-    check_dimension(33.8, DELTA, 64_000_000, 200, ALONE, 9)
-    assert implementation_delta(1000.0, 10, 1, ALONE, 9) == math.inf
-    with pytest.raises(UnsafeParameters):
-        check_dimension(60.0, DELTA, 64_000_000, 200, ALONE, 9)
+    added = implementation_delta(33.8, noise_error(rows, d, 0, ALONE, 9))
+    assert added == pytest.approx(float(expected_alone), rel=1e-9)
+    check_implementation(8.0, DELTA, rows, d, 0, IN_SUM, 9)
+    check_implementation(33.8, DELTA, rows, d, 0, ALONE, 9)
+    assert implementation_delta(1000.0, 1e-30) == math.inf
+    assert implementation_delta(1000.0, 0.0) == 0.0
+    with pytest.raises(UnsafeParameters, match="64000000 shared and 0 private"):
+        check_implementation(60.0, DELTA, rows, d, 0, ALONE, 9)
+
+
+def test_every_draw_counts() -> None:
+    """Against a count by hand: rounds, steps at home, and h draws for each private coordinate."""
+    once = PrivacyEvent(kind="distributed", noise_multiplier=1.0, sampling_rate=0.1)
+    home = PrivacyEvent(kind="local", noise_multiplier=1.0, sampling_rate=0.1, steps=7)
+    bare = PrivacyEvent(kind="none", noise_multiplier=0.0, sampling_rate=1.0)
+    draws = 3 * (100 + 9 * 20) + 2 * 7 * (100 + 20)
+    assert noise_error([(once, 3), (home, 2), (bare, 5)], 100, 20, ALONE, 9) == draws * SAMPLER_ERROR
+    in_sum = 3 * 100 * 9 * (SAMPLER_ERROR + CLAMP_ERROR) + (3 * 9 * 20 + 2 * 7 * 120) * SAMPLER_ERROR
+    assert noise_error([(once, 3), (home, 2), (bare, 5)], 100, 20, IN_SUM, 9) == pytest.approx(in_sum, rel=1e-12)
 
 
 def test_draws_of_60_bits_would_not_do() -> None:

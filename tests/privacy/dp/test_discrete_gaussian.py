@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.dp import discrete_gaussian
-from privacy.dp.accountant import SAMPLER_ERROR
 from privacy.dp.discrete_gaussian import (
     BLOCK,
     FINE_VARIANCE,
@@ -25,6 +24,7 @@ from privacy.dp.discrete_gaussian import (
     gaussian_weights,
     noise_tables,
 )
+from privacy.dp.noise_error import SAMPLER_ERROR
 from privacy.randomness import Keystream
 
 WHOLE = 1 << 191

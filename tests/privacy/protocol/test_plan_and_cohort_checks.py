@@ -10,7 +10,14 @@ from privacy.errors import BadSignature, ChoraleError, KeyRefused, RolledBack, U
 from privacy.he.boxes import X25519_BYTES
 from privacy.protocol.cohort_checks import check_cohort
 from privacy.protocol.messages import ChainHead, CharterAcceptance, Cohort, Deadlines, Join, VectorLayout
-from privacy.protocol.plan_checks import check_acceptances, check_campaign, check_charter, check_plan, mechanism
+from privacy.protocol.plan_checks import (
+    check_acceptances,
+    check_campaign,
+    check_charter,
+    check_noise_error,
+    check_plan,
+    mechanism,
+)
 from privacy.protocol.signing import Verifier, sign
 from tests.privacy.protocol.sealed_attempt import (
     EVENT,
@@ -63,6 +70,16 @@ def test_a_filter_lets_the_counts_together_pass_the_caps() -> None:
     for order in (1, 513, 2.5):
         with pytest.raises(ValueError, match="filter_order"):
             make_charter(filter_order=order)
+
+
+def test_the_noise_of_steps_at_home_and_of_private_parts_counts_against_the_sampler() -> None:
+    home = PrivacyEvent(kind="local", noise_multiplier=0.6, sampling_rate=0.5, steps=100)
+    local = make_charter(table=(TableRow(name="training", event=home, count=1),))
+    with pytest.raises(UnsafeParameters, match="an implementation error"):  # an epsilon of 200: e^200 2^-120 a draw
+        check_campaign(make_campaign(local), local, Verifier())
+    check_noise_error(CHARTER, 1124, 10**6)
+    with pytest.raises(UnsafeParameters, match="1124 shared and"):
+        check_noise_error(CHARTER, 1124, 10**25)
 
 
 def doubled_keys() -> dict[str, object]:
