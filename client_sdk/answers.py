@@ -5,7 +5,6 @@ Read, not verified: signatures are for whoever relies on a message.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -116,16 +115,6 @@ def read_missing(answer: dict[str, Any]) -> tuple[int, ...]:
         return tuple(_INDICES.validate_python(answer.get("missing"), strict=True))
     except ValidationError:
         raise malformed("an upload", "missing") from None
-
-
-def read_object(raw: bytes) -> dict[str, Any]:
-    try:
-        value = json.loads(raw)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise malformed("an answer", "a JSON object")
-    return value
 
 
 def read_model(model: type[Any], value: object, where: str) -> Any:

@@ -20,10 +20,9 @@ from client_sdk.answers import (
     read_messages,
     read_missing,
     read_model,
-    read_object,
 )
 from client_sdk.box_fetch import split_boxes
-from client_sdk.transport import LONG_POLL_SECONDS, Transport
+from client_sdk.transport import LONG_POLL_SECONDS, Transport, json_object
 from privacy.errors import DigestMismatch
 from privacy.he.boxes import SHARE_BOX_BYTES
 from privacy.protocol.canonical import MAX_MESSAGE_BYTES, canonical
@@ -144,8 +143,8 @@ class Service:
 
     def begin_upload(self, manifest: bytes, attachment: bytes, round_digest: str) -> tuple[int, ...]:
         """Sends manifest, shard digests and boxes; the indices of the shards that the service lacks."""
-        raw = self.transport.post(f"/v1/rounds/{round_digest}/uploads", frame(manifest, attachment), FRAME_TYPE)
-        return read_missing(read_object(raw))
+        path = f"/v1/rounds/{round_digest}/uploads"
+        return read_missing(json_object(self.transport.post(path, frame(manifest, attachment), FRAME_TYPE), path))
 
     def own_upload(self, round_digest: str) -> OwnUploadStatus:
         answer = self.transport.get_json(f"/v1/rounds/{round_digest}/uploads/mine")

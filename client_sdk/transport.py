@@ -5,7 +5,7 @@ Rules:
 2. Connection errors and 502, 503, 504 are tried again, after a pause that doubles, with jitter, up to `patience`
    seconds in all; every other answer is final. All routes are idempotent, so a lost answer is harmless.
 3. A problem document becomes the error that it names; a clock-skew one says by how much this clock is off.
-4. Bodies are bounded: no answer may be longer than asked for.
+4. Answers are bounded: none may be longer than asked for, nested deeper than messages are, or compressed.
 It knows no routes; `service` does.
 """
 
@@ -25,7 +25,7 @@ import httpx
 from client_sdk.progress import Progress, Silent
 from privacy.clock import Clock
 from privacy.errors import ChoraleError, ClockSkew, MalformedMessage, ServiceUnavailable, TooLarge
-from privacy.protocol.canonical import MAX_MESSAGE_BYTES
+from privacy.protocol.canonical import MAX_DEPTH, MAX_MESSAGE_BYTES, check_depth
 from privacy.protocol.http_contract import (
     MESSAGE_TYPE,
     NONCE_BYTES,
@@ -45,6 +45,8 @@ CONNECT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 60.0
 # What an answer to a list of messages may hold: a thousand partners' openings.
 MAX_ANSWER_BYTES: Final = 64 << 20
+MAX_ANSWER_DEPTH: Final = MAX_DEPTH + 4
+"""Messages stand in lists in an object."""
 
 
 @dataclass
@@ -128,15 +130,7 @@ class Transport:
 
     def get_json(self, path: str, query: Mapping[str, str | int] | None = None) -> dict[str, Any]:
         """The answer's JSON object. Raises MalformedMessage for anything else."""
-        try:
-            document = json.loads(self.get(path, query))
-        except (ValueError, RecursionError):
-            document = None
-        if not isinstance(document, dict):
-            raise MalformedMessage(
-                f"a JSON object from {path}", "something else", "check that server.url is a Chorale service"
-            )
-        return document
+        return json_object(self.get(path, query), path)
 
     def post(self, path: str, body: bytes, content_type: str = MESSAGE_TYPE) -> bytes:
         return self.request("POST", path, body, content_type, None, MAX_ANSWER_BYTES)
@@ -199,6 +193,7 @@ class Transport:
         self.traffic.up += len(body) + _header_bytes(request.headers)
         answer = self._client.send(request, stream=True)
         try:
+            _require_plain(answer.headers, path)
             content = bytearray()
             for chunk in answer.iter_bytes():
                 content += chunk
@@ -245,6 +240,31 @@ class Transport:
             error.expected,
             f"a clock {abs(off):.0f} seconds {direction} the service's",
             "set this machine's clock (NTP), then run again",
+        )
+
+
+def json_object(raw: bytes, path: str) -> dict[str, Any]:
+    """The JSON object that `path` answered. Raises MalformedMessage for anything else."""
+    try:
+        check_depth(raw, MAX_ANSWER_DEPTH)
+        document = json.loads(raw)
+    except (ValueError, MalformedMessage):
+        document = None
+    if not isinstance(document, dict):
+        raise MalformedMessage(
+            f"a JSON object from {path}", "something else", "check that server.url is a Chorale service"
+        )
+    return document
+
+
+def _require_plain(headers: httpx.Headers, path: str) -> None:
+    """A compressed answer was not asked for, and a few kilobytes of it can unpack to gigabytes at once."""
+    encoding = headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        raise MalformedMessage(
+            f"an answer from {path} as it is",
+            f"one encoded as {encoding[:40]}",
+            "check that server.url is a Chorale service, and that nothing on the way compresses",
         )
 
 

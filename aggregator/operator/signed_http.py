@@ -18,7 +18,7 @@ from hashlib import sha256
 import httpx
 
 from privacy.clock import Clock
-from privacy.errors import ChoraleError, ServiceUnavailable, TooLarge
+from privacy.errors import ChoraleError, MalformedMessage, ServiceUnavailable, TooLarge
 from privacy.protocol.http_contract import (
     MESSAGE_TYPE,
     NONCE_BYTES,
@@ -128,6 +128,13 @@ class SignedHttp:
         request.headers.update(claims.headers())
         answer = self._client.send(request, stream=True)
         try:
+            if answer.headers.get("content-encoding", "identity").lower() != "identity":
+                # A few kilobytes of it can unpack to gigabytes at once.
+                raise MalformedMessage(
+                    f"an answer from {path} as it is",
+                    "a compressed one, which was not asked for",
+                    "check that the address in operator.toml is the service's",
+                )
             content = bytearray()
             for chunk in answer.iter_bytes():
                 content += chunk

@@ -85,7 +85,7 @@ def parse(raw: bytes, limit: int = MAX_MESSAGE_BYTES) -> Any:
     """The JSON value of `raw`, which must be its own canonical form."""
     if len(raw) > limit:
         raise TooLarge(f"a message of at most {limit} bytes", f"{len(raw)} bytes", "send it in smaller parts")
-    _check_depth(raw)
+    check_depth(raw, MAX_DEPTH)
     try:
         value = json.loads(raw.decode("utf-8"), object_pairs_hook=_object)
     except (ValueError, UnicodeDecodeError) as error:
@@ -111,12 +111,15 @@ _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+\\?"?', re.DOTALL)
 _BRACKETS = re.compile(rb"[][{}]")
 
 
-def _check_depth(raw: bytes) -> None:
-    """Bound nesting in linear time and without recursion, so that a depth bomb never reaches the parser."""
+def check_depth(raw: bytes, limit: int) -> None:
+    """Bound nesting in linear time and without recursion, so that a depth bomb never reaches the parser.
+
+    Raises MalformedMessage.
+    """
     depth = 0
     for bracket in _BRACKETS.findall(_STRING.sub(b"", raw)):
         depth += 1 if bracket in b"[{" else -1
-        if depth > MAX_DEPTH:
+        if depth > limit:
             raise MalformedMessage(
-                f"JSON nested at most {MAX_DEPTH} deep", "deeper nesting", "send a message of this protocol"
+                f"JSON nested at most {limit} deep", "deeper nesting", "send a message of this protocol"
             )

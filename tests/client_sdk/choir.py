@@ -82,11 +82,15 @@ def passphrase() -> str:
     return PASSPHRASE
 
 
+def as_it_is(app: Any) -> Any:
+    return app
+
+
 @contextmanager
-def serving(settings: Settings, clock: Clock | None = None) -> Iterator[str]:
-    """The service's address; it runs in a thread of this process."""
+def serving(settings: Settings, clock: Clock | None = None, wrap: Callable[[Any], Any] = as_it_is) -> Iterator[str]:
+    """The service's address; it runs in a thread of this process. `wrap`: what stands before it."""
     with ThreadPoolExecutor(1) as pool, socket.create_server(("127.0.0.1", 0)) as listening:
-        app = create_app(settings, clock or SystemClock(), SystemRandom(), pool)
+        app = wrap(create_app(settings, clock or SystemClock(), SystemRandom(), pool))
         server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()
@@ -255,13 +259,19 @@ def take_part(agent: Agent, campaign: Campaign, upload: bool = True) -> Outcome:
 
 
 @contextmanager
-def choir(root: Path, size: int = 3, n_min: int = 3, clock: Clock | None = None) -> Iterator[Choir]:
+def choir(
+    root: Path,
+    size: int = 3,
+    n_min: int = 3,
+    clock: Clock | None = None,
+    wrap: Callable[[Any], Any] = as_it_is,
+) -> Iterator[Choir]:
     """A constituted consortium of `size` on its own service."""
     operator = SigningKey.generate(SeededSource("operator key"))
     folder = root / "server"
     create_server_folder(folder, operator.public, SystemRandom())
     with ExitStack() as stack:
-        url = stack.enter_context(serving(Settings(folder=folder, shard_bytes=32768, sum_workers=1), clock))
+        url = stack.enter_context(serving(Settings(folder=folder, shard_bytes=32768, sum_workers=1), clock, wrap))
         yield Choir(root, url, operator, size, n_min, around=partial(outside, clock=clock or SystemClock()))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from client_sdk.journal import Journal
 from client_sdk.model_state import ModelState
 from client_sdk.service import Service
 from privacy.clock import SystemClock
-from privacy.errors import NotFound, RolledBack, WeakerThanCharter, WrongState
+from privacy.errors import RolledBack, WeakerThanCharter, WrongState
 from privacy.protocol.messages import Campaign
 from tests.client_sdk.choir import Choir, choir, take_part, together
 
@@ -131,29 +131,6 @@ def test_after_a_crash_a_state_that_no_quorum_confirmed_is_none_to_stand_on(four
     assert outcomes[VICTIM].state.digest == standing[0].digest
     with made.agent(VICTIM) as agent:
         assert agent.current_state(campaign).digest == standing[0].digest
-
-
-def test_a_withheld_box_is_refused_aloud(four: Four, monkeypatch: pytest.MonkeyPatch) -> None:
-    made, campaign, _ = four
-    honest = Service.share_boxes
-    attacked = threading.local()
-
-    def withheld(service: Service, round_digest: str, dealers: Sequence[str]) -> dict[str, bytes]:
-        if getattr(attacked, "here", False) and "partner-01" in dealers:
-            raise NotFound("a box", "none", "wait")
-        return honest(service, round_digest, dealers)
-
-    monkeypatch.setattr(Service, "share_boxes", withheld)
-
-    def victim() -> Outcome:
-        attacked.here = True
-        with made.agent(VICTIM) as agent:
-            return take_part(agent, campaign)
-
-    assert one_round(four, victim)[VICTIM].confirmed
-    refusals = made.document(made.last_plan)["refusals"]
-    assert [(r["body"]["partner"], r["body"]["check"]) for r in refusals] == [(VICTIM, 6)]
-    assert "partner-01" in refusals[0]["body"]["reason"]
 
 
 def test_a_confirmation_that_is_not_taken_any_more_stops_nobody(
