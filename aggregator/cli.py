@@ -171,7 +171,7 @@ def conduct(
     with operator_session(operator) as session, session.folder.conducting():
         charter = session.charter_in_force()
         signed = session.campaign_in_force(
-            session.campaign(campaign),
+            session.campaign(campaign, charter),
             charter,
             lambda unsigned: confirm(screens.campaign_screen(unsigned), "Countersign this campaign?", yes),
         )

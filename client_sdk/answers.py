@@ -28,6 +28,15 @@ class RoundLine(Model):
     state: str
 
 
+class CampaignLine(Model):
+    """One line of the list of campaigns."""
+
+    campaign: Digest
+    name: str
+    charter: Digest
+    in_force: bool
+
+
 class Limits(Model):
     shard_bytes: int = Field(ge=1, le=MAX_SHARD_BYTES)
     message_bytes: int

@@ -61,20 +61,22 @@ def _require_charter_in_force(partner: Partner) -> None:
 
 
 def find(partner: Partner, wanted: str | None) -> Campaign:
-    """By digest or name; None: the one that is in force. Raises NotFound, ConfigurationError if several are."""
-    in_force = [(digest, name) for digest, name, counts in partner.service.campaigns() if counts]
-    found = [digest for digest, name in in_force if wanted in (None, digest, name)]
+    """By digest or name, among those in force under the pinned charter; None: the one that is.
+
+    Of several that share a name it is the newest. Raises NotFound, ConfigurationError if names differ.
+    """
+    charter = partner.charter.digest
+    in_force = [line for line in partner.service.campaigns() if line.in_force and line.charter == charter]
+    found = {line.name: line.campaign for line in in_force if wanted in (None, line.campaign, line.name)}
     if not found:
         raise NotFound(
             f"a campaign in force{f' called {wanted}' if wanted else ''}",
-            f"{', '.join(name for _, name in in_force) or 'none'}",
+            f"{', '.join(line.name for line in in_force) or 'none'}",
             "wait for the lead and the operator to sign it",
         )
     if len(found) > 1:
-        raise ConfigurationError(
-            "one campaign", ", ".join(name for digest, name in in_force if digest in found), "name one"
-        )
-    return pinned(partner, found[0])
+        raise ConfigurationError("one campaign", ", ".join(found), "name one")
+    return pinned(partner, *found.values())
 
 
 def fetch_state(partner: Partner, campaign: Campaign, state_digest: str) -> ModelState:

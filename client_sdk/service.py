@@ -11,6 +11,7 @@ from typing import Final
 
 from client_sdk.answers import (
     About,
+    CampaignLine,
     OwnUploadStatus,
     RoundDocument,
     RoundLine,
@@ -86,12 +87,12 @@ class Service:
     def post_campaign(self, campaign: Signed[Campaign]) -> None:
         self.transport.post("/v1/campaigns", campaign.canonical_bytes)
 
-    def campaigns(self) -> list[tuple[str, str, bool]]:
-        """(digest, name, in force) of each."""
+    def campaigns(self) -> list[CampaignLine]:
+        """In the order posted."""
         found = self.transport.get_json("/v1/campaigns").get("campaigns")
         if not isinstance(found, list):
             raise malformed("/v1/campaigns", "campaigns")
-        return [(str(line["campaign"]), str(line["name"]), line["in_force"] is True) for line in found]
+        return [read_model(CampaignLine, line, "/v1/campaigns") for line in found]
 
     def campaign(self, digest: str, wait: int = 0) -> tuple[Signed[Campaign], bool]:
         answer = self.transport.get_json(f"/v1/campaigns/{digest}", {"wait": wait})

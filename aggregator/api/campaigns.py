@@ -42,7 +42,12 @@ def list_campaigns(service: TheService, caller: Authentic) -> Response:
             if caller.is_operator or caller.identity in charter_of(session, row.charter).partners
         ]
     shown = [
-        {"campaign": row.digest, "name": stored(Campaign, row.message).body.name, "in_force": row.in_force}
+        {
+            "campaign": row.digest,
+            "name": stored(Campaign, row.message).body.name,
+            "charter": row.charter,
+            "in_force": row.in_force,
+        }
         for row in rows
     ]
     return answer({"campaigns": shown})

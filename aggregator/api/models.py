@@ -108,6 +108,7 @@ class CampaignNamed(Shape):
 class CampaignListed(Shape):
     campaign: Digest
     name: DisplayName
+    charter: Digest
     in_force: bool
 
 

@@ -80,6 +80,7 @@ class CharterRecord(Answer):
 class CampaignSummary(Answer):
     campaign: Digest
     name: str
+    charter: Digest
     in_force: bool
 
 

@@ -52,10 +52,10 @@ class OperatorSession:
                 return record
         raise NotFound(f"an enrolment of {partner}", "none", "invite the partner, and have it enrol")
 
-    def campaign(self, named: str) -> str:
-        """The hash of the campaign with this name, or whose hash begins so."""
-        campaigns = self.client.campaigns()
-        matches = [c.campaign for c in campaigns if c.name == named]
+    def campaign(self, named: str, charter: Charter) -> str:
+        """The hash of the newest campaign of this name under the charter, or of the one whose hash begins so."""
+        campaigns = [c for c in self.client.campaigns() if c.charter == charter.digest]
+        matches = [c.campaign for c in campaigns if c.name == named][-1:]
         matches = matches or [c.campaign for c in campaigns if named and c.campaign.startswith(named)]
         return _only(matches, f"one campaign named {named}", "name it by more of its hash: `chorale-server status`")
 

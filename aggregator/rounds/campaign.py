@@ -1,7 +1,8 @@
 """Campaigns, and the states that partners pass to each other through the service (protocol 3).
 
 Rules:
-1. The lead's campaign counts once the operator has countersigned it, under the charter in force.
+1. The lead's campaign counts once the operator has countersigned it, under the charter in force. No two under one
+   charter have the same name.
 2. State boxes are stored unread, for the genesis and for states that a quorum confirmed, and for no others: so
    nobody fills the disk, and a box that nobody could use is not kept.
 3. One conductor at a time: a lease that expires.
@@ -24,7 +25,7 @@ from aggregator.rounds.records import (
 )
 from aggregator.storage.blobs import BlobWriter
 from aggregator.storage.database import announce
-from aggregator.storage.service import Service
+from aggregator.storage.service import Service, stored
 from aggregator.storage.tables import AttemptRow, CampaignRow, LeaseRow, StateBoxRow, StateRequestRow
 from privacy.errors import Conflict, DigestMismatch, NotAllowed, WeakerThanCharter
 from privacy.protocol.messages import Campaign, Charter, Signed, StateBox, StateRequest
@@ -50,6 +51,7 @@ def propose(service: Service, partner: str, signed: Signed[Campaign]) -> str:
             )
         digest = signed.digest
         if session.get(CampaignRow, digest) is None:
+            _require_new_name(session, body)
             sequence = session.scalar(select(func.count()).select_from(CampaignRow)) or 0
             session.add(
                 CampaignRow(
@@ -62,6 +64,17 @@ def propose(service: Service, partner: str, signed: Signed[Campaign]) -> str:
             )
             announce(session, campaign_topic(digest))
     return digest
+
+
+def _require_new_name(session: Session, body: Campaign) -> None:
+    under = session.scalars(select(CampaignRow).where(CampaignRow.charter == body.charter))
+    for row in under:
+        if stored(Campaign, row.message).body.name == body.name:
+            raise Conflict(
+                f"one campaign called {body.name!r} under this charter",
+                f"another than {row.digest[:16]}, which has the name",
+                "give it a name of its own, or go on with the one that is there",
+            )
 
 
 def countersign(service: Service, digest: str, signed: Signed[Campaign]) -> None:

@@ -39,15 +39,15 @@ def sign(
 ) -> None:
     """Make the genesis, box it to every partner, and sign the campaign for the operator to countersign."""
     from client_sdk.agent import Agent
-    from client_sdk.campaign_file import draft
+    from client_sdk.campaign_signing import sign_once
 
     with Agent.open(config, passphrase=passphrase_prompt(), progress=terminal_progress()) as agent:
-        campaign, state = draft(file, agent.charter.digest, agent.partner.outside.source)
-        signed = agent.publish_genesis(campaign, state)
+        campaign = sign_once(agent, file)
     if json:
-        print_json({"campaign": signed.digest, "genesis": state.digest, "parameters": campaign.length})
+        print_json({"campaign": campaign.digest, "genesis": campaign.genesis, "parameters": campaign.length})
     else:
-        out().print(f"campaign {signed.digest}\ngenesis  {state.digest}\n{campaign.length:,} shared parameters")
+        out().print(f"campaign {campaign.digest}\ngenesis  {campaign.genesis}")
+        out().print(f"{campaign.length:,} shared parameters")
         out().print("Signed and posted. It counts once the operator countersigned it.")
 
 

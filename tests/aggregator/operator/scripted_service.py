@@ -211,6 +211,7 @@ class ScriptedService:
                 return 200, {"partner": partner, "state": "approved"}
             case ["GET", "campaigns"]:
                 listed = {"campaign": self.campaign.digest, "name": "leaves", "in_force": self._in_force()}
+                listed["charter"] = self.campaign.body.charter
                 return 200, {"campaigns": [listed]}
             case ["GET", "campaigns", _]:
                 return 200, {"campaign": dump(self.campaign), "in_force": self._in_force()}
