@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo console test test-full lint unit simulate crash bench vectors catalogues fonts docs clean
+.PHONY: install demo console test test-full lint unit simulate crash mutate-checks bench vectors catalogues fonts docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "1/5 installing (1.5 GB, once)"
@@ -50,6 +50,10 @@ simulate: $(VENV)/.installed
 KILLS ?= 100
 crash: $(VENV)/.installed
 	$(BIN)/python -m tests.system.crash --kills $(KILLS)
+
+# Each numbered check of the protocol disabled in turn, in a copy: an attack must get through.
+mutate-checks: $(VENV)/.installed
+	$(BIN)/python -m tests.attacks.mutate
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks

@@ -11,9 +11,20 @@ from pathlib import Path
 
 import pytest
 
+from privacy.errors import CheckRefused
+from privacy.he.boxes import encode_shares
 from privacy.protocol.messages import Contributor, Plan, Seal, Signed
-from privacy.protocol.signing import sign
+from privacy.protocol.opening_checks import check_opening
+from privacy.protocol.signing import Verifier, sign
 from tests.attacks.siege import Siege, besieged
+from tests.privacy.protocol.sealed_attempt import (
+    KEYS,
+    PARTNERS,
+    ROUND_KEYS,
+    box_for,
+    make_attempt,
+    make_manifest,
+)
 
 VICTIM = "partner-04"
 
@@ -75,6 +86,30 @@ def test_a_contributor_who_is_nobody_pads_the_set(siege: Siege) -> None:
         siege.show_seal(plan, siege.by_server(padded), siege.names)
         siege.asked_to_open(plan)
         nothing_came_of(siege, plan, 3, siege.names)
+
+
+def test_a_roster_partner_outside_the_cohort_pads_the_set() -> None:
+    """Check 3. A colluder who did not join signs a manifest for J all the same, with boxes that open."""
+    attempt = make_attempt()
+    outsider = PARTNERS[-1]
+    attempt.cohort = attempt.cohort.model_copy(update={"members": attempt.cohort.members[:-1]})
+    inside = attempt.cohort.partners
+    for dealer in PARTNERS:
+        for receiver in inside:
+            shares = encode_shares(attempt.shares[dealer, receiver])
+            attempt.boxes[dealer, receiver] = box_for(attempt, dealer, receiver, shares)
+        boxes = tuple(box for box in make_manifest(attempt, dealer).boxes if box.receiver in inside)
+        attempt.manifests[dealer] = sign(make_manifest(attempt, dealer, boxes=boxes), dealer, KEYS[dealer])
+    key = ROUND_KEYS["alpha"]
+
+    def opened(contributors: tuple[str, ...]) -> set[str]:
+        request = attempt.request(attempt.seal(contributors))
+        return set(check_opening(request, lambda dealer: attempt.boxes[dealer, "alpha"], key, Verifier()))
+
+    assert opened(inside) == set(inside)
+    with pytest.raises(CheckRefused) as caught:
+        opened((*inside, outsider))
+    assert caught.value.number == 3
 
 
 def test_one_manifest_counts_for_one_contributor(siege: Siege) -> None:

@@ -1,9 +1,9 @@
-"""Adversary: the service and c partners, pooling all that they see in a run, and told every message besides. What
-is left of the honest partners' uploads, b_i - delta m_i, must look uniform (P1, P2); with the summed key, the sum of
-all must not, and of any fewer must.
+"""Adversary: the service and c partners, pooling all that they see in a run, and told every message besides.
+What is left of the honest partners' uploads, b_i - delta m_i, must look uniform (P1, P2); with the summed key, the
+sum of all must not, and that of any fewer must.
 
-False alarms: 3 honest partners give 12 sequences of 4 statistics, each at ALPHA = 1e-6; with shares and partial sums
-it is below 1e-4 in a run.
+False alarms: 3 honest partners give 12 sequences of 4 statistics, each at ALPHA = 1e-6; with shares and partial
+sums it is below 1e-4 in a run.
 """
 
 from __future__ import annotations

@@ -65,7 +65,9 @@ def test_1_a_seal_of_another_attempt(attempt: SealedAttempt) -> None:
 
 def test_1_another_plan_than_was_joined(attempt: SealedAttempt) -> None:
     other = attempt.plan.body.model_copy(update={"attempt": 2})
-    refused(attempt, 1, attempt.request(attempt.seal(), plan=sign(other, "operator", OPERATOR_KEY)))
+    signed = sign(other, "operator", OPERATOR_KEY)
+    refused(attempt, 1, attempt.request(attempt.seal(), plan=signed))
+    refused(attempt, 1, attempt.request(attempt.seal(plan=signed.digest), plan=signed))
 
 
 def test_2_another_cohort_than_was_accepted(attempt: SealedAttempt) -> None:

@@ -1,0 +1,390 @@
+"""The checks that the protocol numbers, each with what disables it and the attacks that must then get through.
+
+Rules:
+1. One mutant disables one check, in one place: `old` stands exactly once in `file` and becomes `new`.
+2. `tests` are red under the mutant, and green without it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+_CHECKS: Final = "tests/privacy/protocol/test_opening_checks.py::"
+_RULES: Final = "tests/privacy/protocol/test_plan_and_cohort_checks.py::"
+_REQUESTS: Final = "tests/aggregator/test_refused_requests.py::"
+_OPENING: Final = "privacy/protocol/opening_checks.py"
+_PLAN: Final = "privacy/protocol/plan_checks.py"
+_COHORT: Final = "privacy/protocol/cohort_checks.py"
+_LEDGER: Final = "client_sdk/ledger_watch.py"
+_GATE: Final = "aggregator/api/authentication.py"
+_WEAK: Final = "tests/attacks/test_plans_and_states.py::test_a_plan_weaker_than_the_charter_is_not_joined"
+_OWN: Final = "tests/client_sdk/test_own_ledger.py::"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """`quick`: also tried by `make test-full`."""
+
+    check: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    quick: bool = False
+
+
+def _opening(check: str, old: str, new: str, *tests: str, quick: bool = False) -> Mutant:
+    return Mutant(f"4.4 {check}", _OPENING, old, new, tests, quick)
+
+
+MUTANTS: Final = (
+    _opening(
+        "(1) the server's signature",
+        "seal = verifier.verify(request.seal, {SERVER: request.charter.server_keys})",
+        "seal = request.seal.body",
+        "tests/attacks/test_seals.py::test_a_seal_by_any_other_key_than_the_services_is_none",
+    ),
+    _opening(
+        "(1) the pinned plan",
+        "if plan.digest != request.accepted_plan or plan.charter != request.charter.digest:",
+        "if False:",
+        _CHECKS + "test_1_another_plan_than_was_joined",
+        quick=True,
+    ),
+    _opening(
+        "(1) this attempt's seal",
+        "if seal.plan != plan.digest or seal.charter != request.charter.digest:",
+        "if False:",
+        _CHECKS + "test_1_a_seal_of_another_attempt",
+        quick=True,
+    ),
+    _opening(
+        "(2) the accepted cohort",
+        "if request.cohort.digest != request.accepted_cohort or request.seal.body.cohort != request.accepted_cohort",
+        "if False",
+        "tests/attacks/test_cohorts.py::test_a_second_cohort_of_one_attempt_gets_neither_upload_nor_opening",
+    ),
+    _opening(
+        "(3) contributors within J",
+        "if name not in request.cohort.partners:",
+        "if False:",
+        "tests/attacks/test_seals.py::test_a_roster_partner_outside_the_cohort_pads_the_set",
+        quick=True,
+    ),
+    _opening(
+        "(3) the manifest that the seal names",
+        "if signed is None or signed.digest != contributor.manifest:",
+        "if signed is None:",
+        _CHECKS + "test_3_a_manifest_swapped_after_the_seal",
+        quick=True,
+    ),
+    _opening(
+        "(3) the member's signature",
+        "body = verifier.verify(signed, {name: request.charter.entry(name).signing_keys})",
+        "body = signed.body",
+        _CHECKS + "test_3_a_manifest_by_another_key",
+        quick=True,
+    ),
+    _opening(
+        "(3) for this R, J and member",
+        "body.partner != name\n",
+        "False\n",
+        _CHECKS + "test_3_a_manifest_for_something_else",
+    ),
+    _opening(
+        "(3) for this R",
+        "            or body.plan != plan.digest\n",
+        "",
+        _CHECKS + "test_3_a_manifest_for_something_else",
+    ),
+    _opening(
+        "(3) for this J",
+        "            or body.cohort != request.accepted_cohort\n",
+        "",
+        _CHECKS + "test_3_a_manifest_for_something_else",
+    ),
+    _opening(
+        "(3) the plan's length",
+        "if body.coefficients != coefficients:",
+        "if False:",
+        _CHECKS + "test_3_a_manifest_for_something_else",
+    ),
+    _opening(
+        "(3) a box for everyone",
+        "if tuple(box.receiver for box in body.boxes) != request.cohort.partners:",
+        "if False:",
+        _CHECKS + "test_3_a_manifest_that_leaves_a_receiver_out",
+    ),
+    _opening(
+        "(4) n_min",
+        "if len(seal.contributors) < request.charter.n_min:",
+        "if False:",
+        "tests/attacks/test_seals.py::test_a_seal_below_n_min_is_opened_by_nobody",
+    ),
+    _opening(
+        "(5) the upload it signed",
+        "if named is not None and (own is None or named != own.manifest):",
+        "if False:",
+        _CHECKS + "test_5_an_own_upload_that_was_not_signed_here",
+        quick=True,
+    ),
+    _opening(
+        "(5) the receipted upload",
+        "if named is None and own is not None and own.receipted:",
+        "if False:",
+        "tests/attacks/test_seals.py::test_a_receipted_upload_is_left_out_and_its_partner_says_so",
+    ),
+    _opening(
+        "(6) the box's digest",
+        "if digest(box) != promised:",
+        "if False:",
+        "tests/attacks/test_boxes.py::test_shares_of_a_key_of_zero_for_all_honest_partners_but_one",
+    ),
+    _opening(
+        "(7) one set",
+        "if request.opened_set is not None and request.opened_set != seal.contributors_digest:",
+        "if False:",
+        _CHECKS + "test_7_another_set_of_an_opened_attempt",
+        quick=True,
+    ),
+    Mutant(
+        "4.4 (7) after a restart",
+        "client_sdk/opening.py",
+        "if seal.body.contributors_digest != record.opened_set:",
+        "if False:",
+        ("tests/attacks/test_seals.py::test_two_seals_of_one_attempt_get_one_opening",),
+    ),
+    Mutant(
+        "5.3 the round key is taken once",
+        "client_sdk/partner.py",
+        "if not self.round_keys.claim(round_digest) and self.round_keys.outlive_the_process:",
+        "if not self.round_keys.claim(round_digest) and False:",
+        ("tests/client_sdk/test_adversary.py::test_a_second_copy_that_lost_the_key_sends_its_opening_never",),
+    ),
+    Mutant(
+        "6.2 shares below p",
+        "privacy/he/boxes.py",
+        "if int(shares.max()) >= DEFAULT.share_prime:",
+        "if False:",
+        (_CHECKS + "test_6_a_signed_box_with_a_share_of_p_or_of_another_length",),
+    ),
+    # --- plans ---------------------------------------------------------------------------------------------
+    Mutant(
+        "plan: the operator's signature",
+        _PLAN,
+        "plan = verifier.verify(signed, {OPERATOR: charter.operator_keys})",
+        "plan = signed.body",
+        (_RULES + "test_a_plan_signed_by_the_server_or_a_partner_is_none",),
+    ),
+    Mutant(
+        "plan: charter and campaign",
+        _PLAN,
+        "if plan.charter != charter.digest or plan.campaign != campaign.digest:",
+        "if False:",
+        (_WEAK,),
+    ),
+    Mutant(
+        "plan: noise, gamma, steps",
+        _PLAN,
+        "if not any(plan.event.fits_row(row.event) for row in charter.table):",
+        "if False:",
+        (_RULES + "test_a_plan_that_promises_less_is_refused",),
+        quick=True,
+    ),
+    Mutant(
+        "plan: the vector's length",
+        _PLAN,
+        'if plan.kind == "training" and plan.layout.parameters != campaign.length:',
+        "if False:",
+        (_WEAK,),
+    ),
+    Mutant("plan: probes", _PLAN, "if plan.layout.probes < PROBES:", "if False:", (_WEAK,)),
+    Mutant(
+        "plan: deadlines",
+        _PLAN,
+        "if not deadlines.join < deadlines.upload < deadlines.open:",
+        "if False:",
+        (_RULES + "test_a_plan_that_promises_less_is_refused",),
+    ),
+    Mutant(
+        "charter: everyone's acceptance",
+        _PLAN,
+        "if missing:",
+        "if False:",
+        ("tests/client_sdk/test_adversary.py::test_an_attempt_needs_a_charter_that_everyone_signed",),
+    ),
+    Mutant(
+        "state: a quorum's confirmations",
+        "client_sdk/campaigns.py",
+        "        _check_counts(partner, campaign, state_digest)\n",
+        "        pass\n",
+        (
+            "tests/attacks/test_plans_and_states.py::test_a_state_that_no_quorum_confirmed_is_not_taken_by_a_late_joiner",
+        ),
+    ),
+    Mutant(
+        "state: its hash",
+        "client_sdk/states.py",
+        "if digest(raw) != state_digest:",
+        "if False:",
+        ("tests/attacks/test_plans_and_states.py::test_another_state_under_the_hash_that_was_asked_for",),
+    ),
+    # --- joins and cohorts -----------------------------------------------------------------------------------
+    Mutant(
+        "join: the roster key's signature",
+        _COHORT,
+        "body = verifier.verify(signed, {partner: charter.entry(partner).signing_keys})",
+        "body = signed.body",
+        (_RULES + "test_a_join_signed_by_another_partner_is_refused",),
+        quick=True,
+    ),
+    Mutant(
+        "join: for this plan",
+        _COHORT,
+        "if body.partner != partner or body.plan != plan_digest or body.charter != charter.digest:",
+        "if False:",
+        ("tests/attacks/test_cohorts.py::test_a_join_of_another_attempt_is_no_join_of_this",),
+    ),
+    Mutant(
+        "join: a test encapsulation",
+        _COHORT,
+        "    check_public_key(bytes.fromhex(body.round_key))\n",
+        "",
+        ("tests/attacks/test_cohorts.py::test_a_join_key_that_makes_every_encapsulation_fail",),
+    ),
+    Mutant(
+        "cohort: the server's signature",
+        _COHORT,
+        "cohort = verifier.verify(signed, {SERVER: charter.server_keys})",
+        "cohort = signed.body",
+        ("tests/attacks/test_cohorts.py::test_a_cohort_that_the_service_did_not_sign",),
+    ),
+    Mutant(
+        "cohort: n_min and the quorum",
+        _COHORT,
+        "    check_cohort_size(len(cohort.members), charter.n_min, charter.colluders)\n",
+        "",
+        ("tests/attacks/test_cohorts.py::test_fewer_members_than_n_min",),
+    ),
+    Mutant(
+        "cohort: the join that J names",
+        _COHORT,
+        "if join is None or join.digest != member.join:",
+        "if join is None:",
+        ("tests/attacks/test_cohorts.py::test_a_join_other_than_the_cohort_names",),
+    ),
+    Mutant(
+        "cohort: a rolled-back member",
+        _COHORT,
+        "if body.ledger.count < seen_ledger_counts.get(member.partner, 0):",
+        "if False:",
+        (_RULES + "test_a_rolled_back_member_stops_everyone",),
+        quick=True,
+    ),
+    Mutant(
+        "cohort: the own join",
+        "client_sdk/joining.py",
+        "if verified[partner.name] != own.body:",
+        "if False:",
+        ("tests/attacks/test_cohorts.py::test_another_join_of_the_victims_own_key",),
+    ),
+    # --- decoding ----------------------------------------------------------------------------------------------
+    Mutant(
+        "5.1 every error is small",
+        "privacy/he/envelope.py",
+        "        if abs(error) > limit:\n            return index\n",
+        "",
+        ("tests/attacks/test_shares.py::test_a_false_share_is_set_aside_and_named",),
+    ),
+    Mutant(
+        "5.2 every lane is in range",
+        "privacy/he/lanes.py",
+        "    top = np.uint64(ceiling)\n",
+        "    top = np.uint64(2**63)\n",
+        ("tests/privacy/he/test_lanes.py::test_a_lane_one_above_its_range_is_refused_and_named",),
+    ),
+    Mutant(
+        "4.5 the summed key is small",
+        "privacy/he/shamir.py",
+        "    over = np.abs(secret) > key_bound\n",
+        "    over = np.abs(secret) > PRIME\n",
+        (
+            "tests/attacks/test_keys.py::test_any_boxes_below_the_quorum_open_nothing",
+            "tests/privacy/he/test_shamir.py",
+        ),
+    ),
+    Mutant(
+        "5.4 the fingerprint of the sum",
+        "client_sdk/fingerprints.py",
+        "    if add_fingerprints(found.values()) == of_sum:\n        return found\n    for name",
+        "    if True:\n        return found\n    for name",
+        ("tests/attacks/test_sums.py::test_a_false_sum_is_void_for_everyone",),
+    ),
+    Mutant(
+        "4.2 shards under the signed root",
+        "client_sdk/shards.py",
+        "if len(shard) != size or not fits:",
+        "if False:",
+        ("tests/attacks/test_sums.py::test_one_flipped_bit_in_any_shard_that_is_served",),
+        quick=True,
+    ),
+    Mutant(
+        "4.5 void is a quorum's word",
+        "privacy/protocol/ending_checks.py",
+        "    if len(voters) < needed:\n",
+        "    if False:\n",
+        ("tests/privacy/protocol/test_ending_checks.py",),
+    ),
+    # --- ledgers -----------------------------------------------------------------------------------------------
+    Mutant(
+        "6.4 the service's ledger only grows",
+        _LEDGER,
+        "if target.count < self.head.count:",
+        "if False:",
+        (_OWN + "test_a_service_whose_ledger_was_cut_is_an_alarm",),
+    ),
+    Mutant(
+        "6.4 charges are on both ledgers",
+        _LEDGER,
+        "if other is None or _what(other) != _what(change):",
+        "if False:",
+        (_OWN + "test_a_charge_that_the_service_does_not_have_is_an_alarm",),
+    ),
+    Mutant(
+        "6.4 a folder older than its charges",
+        _LEDGER,
+        "        if unknown:\n",
+        "        if False:\n",
+        (_OWN + "test_a_folder_restored_from_an_older_copy_stops",),
+    ),
+    # --- requests ----------------------------------------------------------------------------------------------
+    Mutant(
+        "request: its signature",
+        _GATE,
+        "    verify_request(text, claims.signature, keys)\n",
+        "",
+        (_REQUESTS + "test_another_target_than_was_signed",),
+    ),
+    Mutant(
+        "request: its time",
+        _GATE,
+        "if abs(now - claims.time) > MAX_SKEW_SECONDS:",
+        "if False:",
+        (_REQUESTS + "test_clock_skew",),
+    ),
+    Mutant(
+        "request: its nonce",
+        _GATE,
+        "    service.nonces.take(claims.identity, claims.nonce, claims.time, now)\n",
+        "    del now\n",
+        (_REQUESTS + "test_replayed",),
+    ),
+    Mutant(
+        "answer: not compressed",
+        "client_sdk/transport.py",
+        "            _require_plain(answer.headers, path)\n",
+        "",
+        ("tests/attacks/test_transport.py::test_a_compressed_answer_is_refused_before_a_byte_is_unpacked",),
+    ),
+)
