@@ -61,8 +61,8 @@ MUTANTS: Final = (
     ),
     _opening(
         "(2) the accepted cohort",
-        "if request.cohort.digest != request.accepted_cohort or request.seal.body.cohort != request.accepted_cohort",
-        "if False",
+        " or request.seal.body.cohort != request.accepted_cohort:",
+        ":",
         "tests/attacks/test_cohorts.py::test_a_second_cohort_of_one_attempt_gets_neither_upload_nor_opening",
     ),
     _opening(
