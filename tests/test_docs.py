@@ -77,3 +77,13 @@ def test_links_lead_to_files_and_python_compiles(page: Path) -> None:
 def test_nothing_is_left_to_be_filled_in() -> None:
     for page in PAGES:
         assert "<!--" not in page.read_text(encoding="utf-8"), page.name
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    rows = [
+        line for line in (ROOT / "docs/threat_model.md").read_text(encoding="utf-8").splitlines() if "::" in line
+    ]
+    assert len(rows) > 30
+    for row in rows:
+        for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row):
+            assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"
