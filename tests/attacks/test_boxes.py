@@ -93,6 +93,7 @@ def test_boxes_that_are_addressed_to_others(siege: Siege) -> None:
         assert not siege.released(plan)
 
 
+@pytest.mark.full
 def test_boxes_of_another_attempt(siege: Siege) -> None:
     """A replay: same dealer, same receiver, an attempt that was aborted."""
     with siege.attempt() as earlier:
@@ -118,6 +119,7 @@ def test_one_flipped_bit_in_a_box(siege: Siege) -> None:
         assert "partner-03" in reasons(siege, plan)[HONEST]
 
 
+@pytest.mark.full
 def test_dropped_for_some_receivers_they_refuse_and_the_rest_open(siege: Siege) -> None:
     """Availability alone is lost, where fewer than t are left; the one who has no box says whose it was."""
     with siege.attempt() as plan:

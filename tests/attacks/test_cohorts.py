@@ -33,6 +33,7 @@ from privacy.protocol.signing import SigningKey, sign
 from tests.attacks.siege import Siege, besieged
 from tests.consortium import SeededSource, done
 
+pytestmark = pytest.mark.full  # the rules have fast tests of their own
 VICTIM = "partner-04"
 LIAR = "partner-02"
 

@@ -89,7 +89,12 @@ WEAKER = {
 }
 
 
-@pytest.mark.parametrize("how", WEAKER)
+QUICK = ("less noise", "larger gamma", "fewer probes")
+
+
+@pytest.mark.parametrize(
+    "how", [how if how in QUICK else pytest.param(how, marks=pytest.mark.full) for how in WEAKER]
+)
 def test_a_plan_weaker_than_the_charter_is_not_joined(siege: Siege, how: str) -> None:
     with siege.attempt() as plan:
         error = UnsafeParameters if how == "too little room in a lane" else WeakerThanCharter
@@ -216,6 +221,7 @@ def test_another_state_under_the_hash_that_was_asked_for(siege: Siege) -> None:
     siege.server.be_honest()
 
 
+@pytest.mark.full
 def test_the_stolen_operators_key_lifts_no_partners_policy(siege: Siege) -> None:
     """Attempt after attempt of plans within the charter: the partner's own stop is lifted on its machine alone."""
     for resumed in (True, False):

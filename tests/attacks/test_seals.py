@@ -154,6 +154,7 @@ def test_two_seals_of_one_attempt_get_one_opening(siege: Siege) -> None:
         assert siege.finish(plan)["partner-01"].confirmed
 
 
+@pytest.mark.full
 def test_two_sets_shown_to_two_halves_give_no_two_quorums(tmp_path: Path) -> None:
     """Check 7, and t = floor((|J| + c) / 2) + 1. An honest partner would have to open both."""
     with besieged(tmp_path) as siege, siege.attempt(left_open=True) as plan:

@@ -57,7 +57,11 @@ def exact_and_accused(siege: Siege, outcomes: dict[str, Outcome], accused: dict[
         assert outcome.report.accused == accused
 
 
-@pytest.mark.parametrize("by_weight", [False, True], ids=["at random", "by the inverse of its Lagrange weight"])
+@pytest.mark.parametrize(
+    "by_weight",
+    [pytest.param(False, marks=pytest.mark.full), True],
+    ids=["at random", "by the inverse of its Lagrange weight"],
+)
 def test_a_false_share_is_set_aside_and_named(
     siege: Siege, lies: Callable[[], bool], monkeypatch: pytest.MonkeyPatch, by_weight: bool
 ) -> None:
@@ -139,6 +143,7 @@ def test_the_largest_values_in_every_lane_carry_into_no_neighbour(siege: Siege) 
             assert np.array_equal(outcome.values, others + offset)
 
 
+@pytest.mark.full
 def test_lanes_beyond_their_range_are_refused_by_all_or_by_none(
     siege: Siege, lies: Callable[[], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,9 +101,7 @@ FALSE_SUMS = {
 @pytest.mark.parametrize(
     "how",
     [
-        name
-        if name in ("a low bit", "counted twice", "after its receipt")
-        else pytest.param(name, marks=pytest.mark.full)
+        name if name in ("a low bit", "after its receipt") else pytest.param(name, marks=pytest.mark.full)
         for name in FALSE_SUMS
     ],
 )

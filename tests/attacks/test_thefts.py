@@ -17,6 +17,7 @@ from privacy.he.lanes import LaneLayout
 from privacy.protocol.messages import Manifest, Plan, parse_signed
 from tests.attacks.siege import Siege, besieged
 
+pytestmark = pytest.mark.full
 VICTIM = "partner-03"
 
 
