@@ -23,7 +23,7 @@ from tests.attacks.mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 _KEPT = ("aggregator", "client_sdk", "deploy", "privacy", "tests", "docs", "pyproject.toml", "README.md")
-_PATIENCE = 600
+_PATIENCE = 300
 
 
 def copied(target: Path) -> None:

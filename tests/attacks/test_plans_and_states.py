@@ -144,6 +144,22 @@ def test_each_partner_a_plan_of_its_own_makes_no_cohort(siege: Siege) -> None:
         siege.at(VICTIM, act)
 
 
+def boxed(siege: Siege, state: ModelState, named: str) -> tuple[StateBox, bytes]:
+    """What the liar signs and seals for the victim: a state, under the hash of the same or of another."""
+    campaign = siege.campaign.digest
+    info = states._info(campaign, LIAR, VICTIM, named)
+    box = seal_box(bytes.fromhex(siege.charter.entry(VICTIM).result_key), info, state.to_bytes())
+    body = StateBox(
+        charter=siege.charter.digest,
+        campaign=campaign,
+        sender=LIAR,
+        receiver=VICTIM,
+        state=named,
+        box=digest(box),
+    )
+    return body, box
+
+
 def test_a_state_that_no_quorum_confirmed_is_not_taken_by_a_late_joiner(siege: Siege) -> None:
     """Service and a malicious partner: a boxed state, forged confirmations, and a document that says confirmed."""
     with siege.attempt() as plan:
@@ -174,6 +190,11 @@ def test_a_state_that_no_quorum_confirmed_is_not_taken_by_a_late_joiner(siege: S
 
         siege.server.tell_json(f"/v1/rounds/{plan.digest}", confirmed, [VICTIM])
         siege.server.tell_json(f"/v1/rounds/{plan.digest}/confirmations", confirmations, [VICTIM])
+        body, box = boxed(siege, chosen, chosen.digest)
+        listed = canonical({"boxes": [sign(body, LIAR, key).model_dump(mode="json")]})
+        path = f"/v1/campaigns/{siege.campaign.digest}/state-boxes/{chosen.digest}"
+        siege.server.answer_instead(path, listed, [VICTIM])
+        siege.server.answer_instead(f"{path}/{LIAR}", box, [VICTIM])
 
         def act(agent: Agent) -> None:
             with pytest.raises(ChoraleError, match="confirm"):
@@ -186,21 +207,7 @@ def test_a_state_that_no_quorum_confirmed_is_not_taken_by_a_late_joiner(siege: S
 def test_another_state_under_the_hash_that_was_asked_for(siege: Siege) -> None:
     """A malicious partner answers a state-request with a state of its own, well boxed and signed."""
     wanted, chosen = siege.state, another_state(siege, "sent")
-    campaign = siege.campaign.digest
-    receiver = siege.charter.entry(VICTIM)
-    box = seal_box(
-        bytes.fromhex(receiver.result_key),
-        states._info(campaign, LIAR, VICTIM, wanted.digest),
-        chosen.to_bytes(),
-    )
-    body = StateBox(
-        charter=siege.charter.digest,
-        campaign=campaign,
-        sender=LIAR,
-        receiver=VICTIM,
-        state=wanted.digest,
-        box=digest(box),
-    )
+    body, box = boxed(siege, chosen, wanted.digest)
 
     def post(agent: Agent) -> None:
         agent.partner.service.post_state_box(agent.partner.sign(body), box)
@@ -216,7 +223,8 @@ def test_another_state_under_the_hash_that_was_asked_for(siege: Siege) -> None:
         held.with_suffix(".lost").rename(held)
 
     siege.at(LIAR, post)
-    siege.server.tell_json(f"/v1/campaigns/{campaign}/state-boxes/{wanted.digest}", liars_alone, [VICTIM])
+    path = f"/v1/campaigns/{siege.campaign.digest}/state-boxes/{wanted.digest}"
+    siege.server.tell_json(path, liars_alone, [VICTIM])
     siege.at(VICTIM, act)
     siege.server.be_honest()
 
