@@ -35,6 +35,7 @@ from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import BodyT, Charter, Plan, Signed, parse_signed
 from privacy.protocol.signing import Verifier, sign
 from privacy.randomness import RandomSource, SystemRandom
+from privacy.report.signature import Known
 
 PINNED_CHARTER: Final = "pinned charter"
 _PINNED_BEFORE: Final = "pinned before "
@@ -218,3 +219,23 @@ class Partner:
 
     def sum_folder(self, round_digest: str) -> ShardFolder:
         return ShardFolder(make_folder(self.folder / "sums") / round_digest)
+
+
+def accepted_charters(config: Path) -> Known:
+    """The charters that the partner with these settings accepted; needs no passphrase, and may run beside another.
+
+    Raises ConfigurationError where there are none.
+    """
+    path = load_settings(config).folder / JOURNAL_NAME
+    accepted: frozenset[str] = frozenset()
+    if path.exists():
+        journal = Journal(path)
+        try:
+            accepted = frozenset(parse_signed(Charter, raw).digest for raw in journal.facts(_PINNED_BEFORE))
+        finally:
+            journal.close()
+    if not accepted:
+        raise ConfigurationError(
+            f"charters that this partner accepted, in {path}", "none", "give --charter with the hash you know"
+        )
+    return Known("this partner's journal", accepted)

@@ -13,13 +13,13 @@ from aggregator.operator.asking import passphrase_prompt
 
 SUBFOLDER = "operator"
 HERE = Path(SUBFOLDER)
+OPERATOR_VARIABLE = "CHORALE_OPERATOR_FOLDER"
+PASSPHRASE_QUESTION = "Passphrase of the operator's key"  # noqa: S105 - words for a person
 
-OperatorPath = Annotated[
-    Path, typer.Option("--operator", envvar="CHORALE_OPERATOR_FOLDER", help="The operator's folder.")
-]
+OperatorPath = Annotated[Path, typer.Option("--operator", envvar=OPERATOR_VARIABLE, help="The operator's folder.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 def operator_session(operator: Path) -> AbstractContextManager[sessions.OperatorSession]:
-    return sessions.open_session(operator, passphrase_prompt("Passphrase of the operator's key", twice=False))
+    return sessions.open_session(operator, passphrase_prompt(PASSPHRASE_QUESTION, twice=False))

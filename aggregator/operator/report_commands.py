@@ -7,15 +7,23 @@ from typing import Annotated, Any
 
 import typer
 
-from aggregator.operator.asking import show
+from aggregator.operator.asking import passphrase_prompt, show
 from aggregator.operator.durable import write_pieces
-from aggregator.operator.options import HERE, Json, OperatorPath, operator_session
+from aggregator.operator.folder import KEY_FILE, open_operator_folder, read_passphrase
+from aggregator.operator.options import (
+    HERE,
+    OPERATOR_VARIABLE,
+    PASSPHRASE_QUESTION,
+    Json,
+    OperatorPath,
+    operator_session,
+)
 from privacy.errors import BadSignature, ConfigurationError
 from privacy.ledger.export import read_file
 from privacy.protocol.identifiers import SERVER
 from privacy.report.catalogue import DEFAULT_LANGUAGE
 from privacy.report.recompute import described
-from privacy.report.signature import SUFFIX, format_of, verify_report
+from privacy.report.signature import SUFFIX, UNKNOWN_STATUS, Known, format_of, verify_report
 
 app = typer.Typer(help="Report on privacy budgets, and check such a report.")
 
@@ -41,7 +49,7 @@ def report(
     with operator_session(operator) as session:
         charter = session.charter_in_force()
         signature, raw = session.client.report(wanted, language, participant, first, last)
-    found = verify_report(raw, signature, charter.digest)
+    found = verify_report(raw, signature, Known.charter(charter.digest))
     if found.signer != SERVER or found.statement.participant != (participant or None):
         raise BadSignature("the service's report on what was asked for", "another", "ask again; trust none of it")
     write_pieces(file, [raw])
@@ -54,19 +62,40 @@ def verify(
     file: Annotated[Path, typer.Argument(help="A report that either side made.")],
     signature: Annotated[Path | None, typer.Option(help=f"Its signature; FILE{SUFFIX} unless told.")] = None,
     charter: Annotated[str | None, typer.Option(help="Hash of the charter that it must be under.")] = None,
+    operator: Annotated[
+        Path | None,
+        typer.Option("--operator", envvar=OPERATOR_VARIABLE, help=f"The operator's folder; ./{HERE} if there."),
+    ] = None,
     ledger: Annotated[Path | None, typer.Option(help="An exported ledger: compute a JSON report anew.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Say whose word a report is; fail if a byte was changed or, with --ledger, a figure is not the ledger's."""
-    show(_checked(file, signature or file.with_name(file.name + SUFFIX), charter, ledger), as_json)
+    """Say whose word a report is; fail if a byte was changed or, with --ledger, a figure is not the ledger's.
+
+    Its charter must be --charter, or signed by the operator whose folder this is. Where neither is known, status 3.
+    """
+    known = _known(charter, operator)
+    show(_checked(file, signature or file.with_name(file.name + SUFFIX), known, ledger), as_json)
+    if known is None:
+        raise typer.Exit(UNKNOWN_STATUS)
 
 
-def _checked(file: Path, signature: Path, charter: str | None, ledger: Path | None) -> dict[str, Any]:
+def _known(charter: str | None, operator: Path | None) -> Known | None:
+    """What there is to hold a report's charter to: a hash, or the operator's own key."""
+    if charter is not None:
+        return Known.charter(charter)
+    if operator is None and not (HERE / KEY_FILE).exists():
+        return None
+    folder = open_operator_folder(operator or HERE)
+    key = folder.load_key(read_passphrase(passphrase_prompt(PASSPHRASE_QUESTION, twice=False)))
+    return Known("the operator's own key", operator_keys=key.public)
+
+
+def _checked(file: Path, signature: Path, known: Known | None, ledger: Path | None) -> dict[str, Any]:
     try:
         raw, beside = file.read_bytes(), signature.read_bytes()
         if ledger is None:
-            return described(raw, beside, charter, None)
+            return described(raw, beside, known, None)
         with ledger.open("rb") as stream:
-            return described(raw, beside, charter, read_file(stream))
+            return described(raw, beside, known, read_file(stream))
     except OSError as error:
         raise ConfigurationError(f"a file at {error.filename}", str(error.strerror), "check its name") from None

@@ -28,12 +28,13 @@ def preamble(service: Service) -> bytes:
         rows = session.scalars(select(CharterRow).where(CharterRow.in_force).order_by(CharterRow.sequence)).all()
         if not rows:
             raise WrongState("a charter that every partner has signed", "none yet", "wait for the acceptances")
-        charters = [(stored(Charter, row.message), _acceptances(session, row.digest)) for row in rows]
+        charters = [(stored(Charter, row.message), acceptances(session, row.digest)) for row in rows]
         checkpoint = sign_checkpoint(rows[-1].digest, ledger.head(session), service.keys.server)
         return b"".join(service_export(charters, checkpoint, _countersignatures(session, charters), ()))
 
 
-def _acceptances(session: Session, charter: str) -> list[Signed[CharterAcceptance]]:
+def acceptances(session: Session, charter: str) -> list[Signed[CharterAcceptance]]:
+    """Every acceptance of this charter, by partner."""
     rows = session.scalars(
         select(AcceptanceRow).where(AcceptanceRow.charter == charter).order_by(AcceptanceRow.partner)
     )

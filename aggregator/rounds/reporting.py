@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sqlalchemy import select
 
+from aggregator.rounds.ledger_export import acceptances
 from aggregator.storage import ledger
 from aggregator.storage.reports import MadeReport
 from aggregator.storage.service import Service, stored
@@ -40,6 +41,7 @@ def make_report(
             if row is None:
                 raise WrongState("a charter in force", "none yet", "wait until every partner has signed it")
             charter = stored(Charter, row.message)
+            by_partner = {one.body.partner: one for one in acceptances(session, row.digest)}
             states = session.execute(select(AttemptRow.round, AttemptRow.state))
             outcomes = {digest: RoundState(state) for digest, state in states}
             lines = list(ledger.lines(session, 0, ledger.head(session).count))
@@ -53,7 +55,15 @@ def make_report(
             period=period,
         )
         raw = rendered(report, form, language)
-    signature = sign_report(report, form, raw, charter, SERVER, service.keys.server)
+    signature = sign_report(
+        report,
+        form,
+        raw,
+        charter,
+        [by_partner[partner] for partner in charter.body.partners],
+        SERVER,
+        service.keys.server,
+    )
     return MadeReport(
         name=f"privacy-budget-{participant or 'consortium'}-{day(period.end - 1)}.{form}",
         media_type=MEDIA_TYPES[form],

@@ -8,15 +8,25 @@ from typing import Annotated, Any
 import typer
 
 from client_sdk.commands.budgets import own_report
-from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_to_read, out, print_json
+from client_sdk.commands.options import (
+    CONFIG_VARIABLE,
+    DEFAULT_CONFIG,
+    AsJson,
+    Config,
+    open_to_read,
+    out,
+    print_json,
+)
 from client_sdk.durable import make_folder, write_durably
+from client_sdk.partner import accepted_charters
 from privacy.errors import ConfigurationError
 from privacy.ledger.export import read_file
+from privacy.protocol.messages import CharterAcceptance
 from privacy.report.catalogue import DEFAULT_LANGUAGE
 from privacy.report.period import period_of
 from privacy.report.recompute import described
 from privacy.report.render import rendered
-from privacy.report.signature import SUFFIX, format_of, sign_report
+from privacy.report.signature import SUFFIX, UNKNOWN_STATUS, Known, format_of, sign_report
 
 report_app = typer.Typer(help="Report on the privacy budget, and check such a report.")
 
@@ -40,7 +50,9 @@ def report(
     with open_to_read(config) as partner:
         made = own_report(partner, period_of(first, last, partner.now()))
         raw = rendered(made, wanted, language)
-        signature = sign_report(made, wanted, raw, partner.charters()[-1], partner.name, partner.keys.signing)
+        charter = partner.charters()[-1]
+        acceptance = partner.sign(CharterAcceptance(charter=charter.digest, partner=partner.name))
+        signature = sign_report(made, wanted, raw, charter, [acceptance], partner.name, partner.keys.signing)
     make_folder(file.parent)
     beside = file.with_name(file.name + SUFFIX)
     write_durably(file, raw)
@@ -53,24 +65,45 @@ def verify(
     file: Annotated[Path, typer.Argument(help="A report that either side made.")],
     signature: Annotated[Path | None, typer.Option(help=f"Its signature; FILE{SUFFIX} unless told.")] = None,
     charter: Annotated[str | None, typer.Option(help="Hash of the charter that it must be under.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", envvar=CONFIG_VARIABLE, help=f"Settings of this partner; {DEFAULT_CONFIG} if there."
+        ),
+    ] = None,
     ledger: Annotated[Path | None, typer.Option(help="An exported ledger: compute a JSON report anew.")] = None,
     json: AsJson = False,
 ) -> None:
-    """Say whose word a report is; fail if a byte was changed or, with --ledger, a figure is not the ledger's."""
-    said = _checked(file, signature or file.with_name(file.name + SUFFIX), charter, ledger)
+    """Say whose word a report is; fail if a byte was changed or, with --ledger, a figure is not the ledger's.
+
+    Its charter must be --charter, or one that this partner accepted. Where neither is known, status 3.
+    """
+    known = _known(charter, config)
+    said = _checked(file, signature or file.with_name(file.name + SUFFIX), known, ledger)
     if json:
         print_json(said)
-        return
-    for name, value in said.items():
-        out().print(f"{name:<14} {value}", markup=False)
+    else:
+        for name, value in said.items():
+            out().print(f"{name:<14} {value}", markup=False)
+    if known is None:
+        raise typer.Exit(UNKNOWN_STATUS)
 
 
-def _checked(file: Path, signature: Path, charter: str | None, ledger: Path | None) -> dict[str, Any]:
+def _known(charter: str | None, config: Path | None) -> Known | None:
+    """What there is to hold a report's charter to: a hash, or the charters that this partner accepted."""
+    if charter is not None:
+        return Known.charter(charter)
+    if config is None and not Path(DEFAULT_CONFIG).exists():
+        return None
+    return accepted_charters(config or Path(DEFAULT_CONFIG))
+
+
+def _checked(file: Path, signature: Path, known: Known | None, ledger: Path | None) -> dict[str, Any]:
     try:
         raw, beside = file.read_bytes(), signature.read_bytes()
         if ledger is None:
-            return described(raw, beside, charter, None)
+            return described(raw, beside, known, None)
         with ledger.open("rb") as stream:
-            return described(raw, beside, charter, read_file(stream))
+            return described(raw, beside, known, read_file(stream))
     except OSError as error:
         raise ConfigurationError(f"a file at {error.filename}", str(error.strerror), "check its name") from None

@@ -74,14 +74,28 @@ def check_acceptances(
             f"none by {', '.join(missing)}",
             "wait until all signed",
         )
-    for entry in charter.roster:
-        body = verifier.verify(acceptances[entry.partner], {entry.partner: entry.signing_keys})
-        if body.charter != charter.digest or body.partner != entry.partner:
+    for partner in charter.partners:
+        if acceptances[partner].body.partner != partner:
             raise WeakerThanCharter(
-                f"an acceptance of charter {charter.digest[:16]}",
-                f"one of {body.charter[:16]}",
-                "accept this one",
+                f"an acceptance by {partner}",
+                f"one by {acceptances[partner].body.partner}",
+                "accept it in its own name",
             )
+        check_acceptance(acceptances[partner], charter, verifier)
+
+
+def check_acceptance(
+    signed: Signed[CharterAcceptance], charter: Charter, verifier: Verifier | None = None
+) -> CharterAcceptance:
+    """One partner's acceptance of this charter. Raises MalformedMessage (no partner of it), BadSignature,
+    WeakerThanCharter."""
+    entry = charter.entry(signed.body.partner)
+    body = (verifier or Verifier()).verify(signed, {entry.partner: entry.signing_keys})
+    if body.charter != charter.digest:
+        raise WeakerThanCharter(
+            f"an acceptance of charter {charter.digest[:16]}", f"one of {body.charter[:16]}", "accept this one"
+        )
+    return body
 
 
 def check_campaign(signed: Signed[Campaign], charter: Charter, verifier: Verifier) -> Campaign:

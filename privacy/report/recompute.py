@@ -23,7 +23,7 @@ from privacy.protocol.messages import Charter
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport
 from privacy.report.build import build_report
-from privacy.report.signature import about, verify_report
+from privacy.report.signature import Known, about, verify_report
 
 TOLERANCE: Final = 1e-6
 _STATES: Final = {
@@ -34,12 +34,12 @@ _STATES: Final = {
 }
 
 
-def described(raw: bytes, signature: bytes, pinned: str | None, lines: Iterable[bytes] | None) -> dict[str, Any]:
+def described(raw: bytes, signature: bytes, known: Known | None, lines: Iterable[bytes] | None) -> dict[str, Any]:
     """What `report verify` says: whose word a report is, and whether its figures are the ledger's, if one is given.
 
     Raises what verify_report and check_against_ledger do, ConfigurationError for a ledger beside another format.
     """
-    found = verify_report(raw, signature, pinned)
+    found = verify_report(raw, signature, known)
     said = found.described()
     if lines is not None:
         if found.report is None:

@@ -1,28 +1,48 @@
 """A report's detached signature: a small file beside it that says whose word its bytes are.
 
-`report.pdf.sig.json` holds the signed charter and a signed statement: the SHA-256 of the file, its format, whom it
-is about, the period, the ledger head. Verification, in this order; the first that fails raises:
+`report.pdf.sig.json` holds the signed charter, the acceptances of it (of the whole roster for the service's report,
+of the partner for its own) and a signed statement: the SHA-256 of the file, its format, whom it is about, the
+period, the ledger head. Verification, in this order; the first that fails raises:
 1. the signature file is of its schema, in its own canonical form;
-2. the charter is signed by the operator that it names, and is the one that the caller pinned, if one is;
+2. the charter is signed by the operator that it names, is accepted by everyone it must be, and is one that the
+   caller knew, or signed by the operator whose keys the caller knew, if any is given (`Known`);
 3. the statement is under this charter, and signed by the charter's server key, or, for a partner's own ledger, by
    that partner's key: both algorithms;
 4. the file is of the length and the SHA-256 that the statement names;
 5. a JSON report says itself what the statement says of it.
-Where nothing was pinned, a person compares the charter's words: anyone can make a charter of their own.
+Where the caller knew nothing, all this shows is that the files belong together: anyone can make a charter of their
+own, with operator, service and partners of their own. `VerifiedReport.known_from` is None then, and a person
+compares the charter's words.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from pydantic import ValidationError
 
-from privacy.errors import BadSignature, ConfigurationError, DigestMismatch, MalformedMessage
+from privacy.errors import (
+    BadSignature,
+    ConfigurationError,
+    DigestMismatch,
+    MalformedMessage,
+    WeakerThanCharter,
+)
 from privacy.protocol.body import CharteredBody
 from privacy.protocol.canonical import canonical, digest, parse
 from privacy.protocol.identifiers import OPERATOR, SERVER, Digest, DisplayName, Model, PartnerId
-from privacy.protocol.messages import ChainHead, Charter, Count, Signed, UnixSeconds
+from privacy.protocol.messages import (
+    ChainHead,
+    Charter,
+    CharterAcceptance,
+    Count,
+    Signed,
+    SigningKeys,
+    UnixSeconds,
+)
+from privacy.protocol.plan_checks import check_acceptance
 from privacy.protocol.signing import SigningKey, sign, verify
 from privacy.protocol.words import words
 from privacy.report.budget_report import BudgetReport, Source
@@ -38,6 +58,13 @@ MEDIA_TYPES: Final[dict[Format, str]] = {
 }
 SUFFIX: Final = ".sig.json"
 MAX_SIGNATURE_BYTES: Final = 8 << 20
+UNKNOWN_STATUS: Final = 3
+"""What `report verify` ends with where the caller knew no charter: no script takes that for verified."""
+
+UNKNOWN_VERDICT: Final = (
+    "the files agree with the charter in the signature file only, which anyone could have made: compare its words"
+    " with those the partners accepted, or name what you know with --charter, --config or --operator"
+)
 
 
 class ReportStatement(CharteredBody):
@@ -59,6 +86,7 @@ class ReportSignature(Model):
     """The file beside a report."""
 
     charter: Signed[Charter]
+    acceptances: tuple[Signed[CharterAcceptance], ...]
     statement: Signed[ReportStatement]
 
     @property
@@ -67,13 +95,43 @@ class ReportSignature(Model):
 
 
 @dataclass(frozen=True)
+class Known:
+    """What the caller knew before it saw the files: digests of charters, or an operator's keys.
+
+    source: where from, for people.
+    """
+
+    source: str
+    charters: frozenset[str] = frozenset()
+    operator_keys: SigningKeys | None = None
+
+    @classmethod
+    def charter(cls, digest_of: str) -> Known:
+        """The one charter whose hash a person gave."""
+        return cls("the hash that was given", frozenset([digest_of]))
+
+    def check(self, charter: Charter) -> None:
+        """Raises BadSignature."""
+        if charter.digest in self.charters or (
+            self.operator_keys is not None and charter.operator_keys == self.operator_keys
+        ):
+            return
+        raise BadSignature(
+            f"a report under a charter known from {self.source}",
+            f"one under {charter.digest}, by an operator of that file's own choosing",
+            "it is of another consortium or epoch: give --charter with that charter's hash if you know it",
+        )
+
+
+@dataclass(frozen=True)
 class VerifiedReport:
-    """What a report and its signature prove. pinned: whether the charter is one that the caller knew."""
+    """What a report and its signature prove. known_from: how the caller knew the charter; None: it did not."""
 
     statement: ReportStatement
     charter: Charter
     signer: str
-    pinned: bool
+    known_from: str | None
+    accepted: tuple[str, ...]
     report: BudgetReport | None
 
     def described(self) -> dict[str, Any]:
@@ -87,7 +145,9 @@ class VerifiedReport:
             "ledger": f"{said.ledger.count} entries, head {said.ledger.head}",
             "charter": said.charter,
             "words": words(said.charter),
-            "charter known": "yes" if self.pinned else "no: compare its words with those you accepted",
+            "accepted by": ", ".join(self.accepted),
+            "charter known": "no" if self.known_from is None else f"yes, from {self.known_from}",
+            "verdict": UNKNOWN_VERDICT if self.known_from is None else "verified",
         }
 
 
@@ -105,9 +165,15 @@ def about(report: BudgetReport) -> str | None:
 
 
 def sign_report(
-    report: BudgetReport, form: Format, raw: bytes, charter: Signed[Charter], signer: str, key: SigningKey
+    report: BudgetReport,
+    form: Format,
+    raw: bytes,
+    charter: Signed[Charter],
+    acceptances: Iterable[Signed[CharterAcceptance]],
+    signer: str,
+    key: SigningKey,
 ) -> ReportSignature:
-    """signer: `server`, or the partner whose own ledger it is."""
+    """signer: `server`, or the partner whose own ledger it is. acceptances: of the roster, or of that partner."""
     statement = ReportStatement(
         charter=report.charter,
         consortium=report.consortium,
@@ -120,7 +186,7 @@ def sign_report(
         ledger=report.ledger,
         as_of=report.as_of,
     )
-    return ReportSignature(charter=charter, statement=sign(statement, signer, key))
+    return ReportSignature(charter=charter, acceptances=tuple(acceptances), statement=sign(statement, signer, key))
 
 
 def read_signature(raw: bytes) -> ReportSignature:
@@ -139,19 +205,15 @@ def read_signature(raw: bytes) -> ReportSignature:
     return read
 
 
-def verify_report(raw: bytes, signature: bytes, pinned: str | None = None) -> VerifiedReport:
-    """What these bytes are, by whose word. pinned: the digest of a charter that the caller knows.
+def verify_report(raw: bytes, signature: bytes, known: Known | None = None) -> VerifiedReport:
+    """What these bytes are, by whose word.
 
-    Raises MalformedMessage, TooLarge, BadSignature, DigestMismatch.
+    Raises MalformedMessage, TooLarge, BadSignature, WeakerThanCharter (an acceptance is missing), DigestMismatch.
     """
     read = read_signature(signature)
     charter = verify(read.charter, {OPERATOR: read.charter.body.operator_keys})
-    if pinned is not None and charter.digest != pinned:
-        raise BadSignature(
-            f"a report under charter {pinned}",
-            f"one under {charter.digest}",
-            "it is of another consortium or epoch: name that charter if you know it",
-        )
+    if known is not None:
+        known.check(charter)
     said = read.statement.body
     if said.charter != charter.digest or said.consortium != charter.consortium:
         raise BadSignature(
@@ -162,6 +224,7 @@ def verify_report(raw: bytes, signature: bytes, pinned: str | None = None) -> Ve
         if said.participant is None:
             raise BadSignature("a partner's report about itself", "one about everyone", "ask the partner for it")
         signer, keys = said.participant, charter.entry(said.participant).signing_keys
+    accepted = _accepted(read, charter, None if signer == SERVER else signer)
     verify(read.statement, {signer: keys})
     if (len(raw), digest(raw)) != (said.bytes, said.sha256):
         raise DigestMismatch(
@@ -169,7 +232,24 @@ def verify_report(raw: bytes, signature: bytes, pinned: str | None = None) -> Ve
             f"{len(raw)} bytes of {digest(raw)}",
             "the file was changed since: ask for the report again",
         )
-    return VerifiedReport(said, charter, signer, pinned is not None, _report(raw, said))
+    return VerifiedReport(
+        said, charter, signer, None if known is None else known.source, accepted, _report(raw, said)
+    )
+
+
+def _accepted(read: ReportSignature, charter: Charter, partner: str | None) -> tuple[str, ...]:
+    """Step 2: those who must have accepted the charter, each once and in the roster's order."""
+    expected = charter.partners if partner is None else (partner,)
+    named = tuple(one.body.partner for one in read.acceptances)
+    if named != expected:
+        raise WeakerThanCharter(
+            f"acceptances of the charter by {', '.join(expected)}",
+            ", ".join(named) or "none",
+            "fetch the signature again; without them the charter binds nobody",
+        )
+    for one in read.acceptances:
+        check_acceptance(one, charter)
+    return named
 
 
 def _report(raw: bytes, said: ReportStatement) -> BudgetReport | None:

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from aggregator.cli import app as server_app
 from client_sdk.cli import app as partner_app
 from client_sdk.keystore import PASSPHRASE_VARIABLE
-from privacy.errors import ChoraleError, ConfigurationError, DigestMismatch, NotAllowed
+from privacy.errors import BadSignature, ChoraleError, ConfigurationError, DigestMismatch, NotAllowed
 from privacy.protocol.http_contract import split_frame
-from privacy.report.signature import FORMATS, SUFFIX, verify_report
+from privacy.report.signature import FORMATS, SUFFIX, UNKNOWN_STATUS, Known, verify_report
 from tests.client_sdk.choir import PASSPHRASE, Choir, choir
 from tests.client_sdk.test_ledger_files import one_round
 
@@ -44,13 +44,42 @@ def test_a_partner_reports_and_either_command_verifies_it(after_a_round: Choir, 
     for app in (partner_app, server_app):
         done = _run(app, "report", "verify", str(file), "--charter", three.charter.digest, "--json")
         found = json.loads(done.stdout)
-        assert (found["signed by"], found["about"], found["charter known"]) == ("partner-01", "partner-01", "yes")
+        assert (found["signed by"], found["about"], found["charter known"]) == (
+            "partner-01",
+            "partner-01",
+            "yes, from the hash that was given",
+        )
     raw = bytearray(file.read_bytes())
     raw[len(raw) // 2] ^= 1
     file.write_bytes(raw)
     for app in (partner_app, server_app):
         with pytest.raises(DigestMismatch):
             _run(app, "report", "verify", str(file))
+
+
+def test_what_is_known_of_the_charter_decides_what_a_report_proves(after_a_round: Choir, tmp_path: Path) -> None:
+    config, file = str(after_a_round.config("partner-01")), tmp_path / "report.json"
+    assert _run(partner_app, "report", "--out", str(file), "-c", config).exit_code == 0
+    for app in (partner_app, server_app):
+        done = _run(app, "report", "verify", str(file), "--json")
+        said = json.loads(done.stdout)
+        assert (done.exit_code, said["charter known"]) == (UNKNOWN_STATUS, "no")
+        assert said["words"] in done.stdout
+        assert "anyone could have made" in said["verdict"]
+    done = _run(partner_app, "report", "verify", str(file), "-c", str(after_a_round.config("partner-02")), "--json")
+    said = json.loads(done.stdout)
+    assert (done.exit_code, said["charter known"]) == (0, "yes, from this partner's journal")
+    with pytest.raises(BadSignature):
+        _run(partner_app, "report", "verify", str(file), "-c", config, "--charter", "0" * 64)
+
+
+def test_a_folder_that_knows_no_charter_verifies_no_report(after_a_round: Choir, tmp_path: Path) -> None:
+    config, file = after_a_round.config("partner-01"), tmp_path / "report.json"
+    assert _run(partner_app, "report", "--out", str(file), "-c", str(config)).exit_code == 0
+    empty = tmp_path / "partner.toml"
+    empty.write_bytes(config.read_bytes())
+    with pytest.raises(ConfigurationError, match="accepted"):
+        _run(partner_app, "report", "verify", str(file), "-c", str(empty))
 
 
 def test_a_partners_json_is_computed_anew_from_its_own_ledger(after_a_round: Choir, tmp_path: Path) -> None:
@@ -76,7 +105,7 @@ def test_the_services_report_is_fetched_in_scope_and_computed_anew(after_a_round
     with three.partner("partner-01") as partner:
         raw = partner.transport.get("/v1/report", {"format": "json"})
         signature, report = split_frame(raw)
-        found = verify_report(report, signature, three.charter.digest)
+        found = verify_report(report, signature, Known.charter(three.charter.digest))
         assert (found.signer, found.statement.participant) == ("server", "partner-01")
         with pytest.raises(NotAllowed):
             partner.transport.get("/v1/report", {"participant": "partner-02"})

@@ -7,7 +7,7 @@ import pytest
 from aggregator.console.cookies import CSRF_FIELD
 from aggregator.storage.reports import KEPT, KEPT_SECONDS, MADE_AT_ONCE, MadeReport, ReportDesk
 from privacy.errors import NotFound, ServiceUnavailable
-from privacy.report.signature import FORMATS, verify_report
+from privacy.report.signature import FORMATS, Known, verify_report
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import form_token, visit
 from tests.aggregator.driver import RoundDriver
@@ -32,7 +32,7 @@ def test_a_report_and_its_signature_are_fetched_and_verify(
     shown = running.http.get(place, params={"language": "ko"})
     assert f"{place}/file" in shown.text
     file, signature = running.http.get(f"{place}/file"), running.http.get(f"{place}/signature")
-    found = verify_report(file.content, signature.content, driver.charter.digest)
+    found = verify_report(file.content, signature.content, Known.charter(driver.charter.digest))
     assert (found.signer, found.statement.participant, found.statement.format) == ("server", None, form)
     assert file.headers["content-disposition"].startswith("attachment; filename=")
     assert file.headers["x-content-type-options"] == "nosniff"

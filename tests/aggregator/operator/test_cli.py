@@ -16,9 +16,10 @@ from aggregator.operator import asking, options
 from aggregator.operator.folder import PASSPHRASE_VARIABLE, open_operator_folder
 from aggregator.operator.session import open_session
 from aggregator.settings import Settings
-from privacy.errors import ChoraleError, LedgerBroken
+from privacy.errors import BadSignature, ChoraleError, DigestMismatch, LedgerBroken
 from privacy.protocol.canonical import canonical
 from privacy.protocol.messages import Charter, Plan, parse_signed
+from privacy.report.signature import UNKNOWN_STATUS
 from tests.aggregator.driver import RoundDriver
 from tests.consortium import SeededSource, TestConsortium, done
 
@@ -182,6 +183,31 @@ def test_from_an_empty_folder_to_confirmed_rounds(choir):
     assert choir.json("officer-link", "kim", "--scope", "consortium")["url"].startswith(
         "http://127.0.0.1:8470/console"
     )
+
+
+def test_the_services_report_is_fetched_verified_by_the_operators_key_and_computed_anew(choir):
+    choir.constitute()
+    assert choir.run("conduct", "trunk", "--rounds", "1", "--yes", "--json").exit_code == 0
+    ledger = choir.folder / "ledger.jsonl"
+    choir.json("ledger", "export", str(ledger))
+    first = choir.consortium.names[0]
+    for about in ((), ("--participant", first)):
+        file = choir.folder / "report.json"
+        made = choir.json("report", "--out", str(file), *about)
+        assert (made["signed by"], made["about"]) == ("the service", about[-1] if about else "the whole consortium")
+        said = json.loads(choir.run("report", "verify", str(file), "--ledger", str(ledger), "--json").stdout)
+        assert said["charter known"] == "yes, from the operator's own key"
+        assert said["accepted by"] == ", ".join(choir.consortium.names)
+        assert said["recomputed"].endswith("every figure is the ledger's")
+    alone = CliRunner().invoke(cli.app, ["report", "verify", str(file), "--json"])
+    assert (alone.exit_code, json.loads(alone.stdout)["charter known"]) == (UNKNOWN_STATUS, "no")
+    made = CliRunner().invoke(cli.app, ["init", str(choir.folder / "another"), "--json"])
+    assert made.exit_code == 0, made.output
+    stranger = str(choir.folder / "another" / "operator")
+    refused = CliRunner().invoke(cli.app, ["report", "verify", str(file), "--operator", stranger])
+    assert isinstance(refused.exception, BadSignature)
+    file.write_bytes(file.read_bytes().replace(b'"charged":1', b'"charged":0', 1))
+    assert isinstance(choir.run("report", "verify", str(file)).exception, DigestMismatch)
 
 
 def test_the_first_account_comes_from_the_command_line(choir):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from privacy.errors import BadSignature, ChoraleError, DigestMismatch, MalformedMessage
+from privacy.errors import BadSignature, ChoraleError, DigestMismatch, MalformedMessage, WeakerThanCharter
 from privacy.ledger.export import own_export, service_export
 from privacy.protocol.canonical import canonical
 from privacy.protocol.identifiers import OPERATOR, SERVER
@@ -18,7 +18,7 @@ from privacy.report.build import build_report
 from privacy.report.period import Period
 from privacy.report.recompute import check_against_ledger, described
 from privacy.report.render import render_json, rendered
-from privacy.report.signature import FORMATS, ReportSignature, sign_report, verify_report
+from privacy.report.signature import FORMATS, Known, ReportSignature, sign_report, verify_report
 from tests.privacy.ledger.chains import SERVER_KEY, ChainWriter
 from tests.privacy.report.reports import EVENT, consortium, outcomes
 
@@ -46,13 +46,17 @@ class Consortium:
         raw = rendered(report, form, language)  # type: ignore[arg-type]
         own = report.source == "partner"
         signer, key = ("partner-000", PARTNER_KEYS["partner-000"]) if own else (SERVER, SERVER_KEY)
-        return raw, sign_report(report, form, raw, self.charter, signer, key).canonical_bytes  # type: ignore[arg-type]
+        by = ["partner-000"] if own else list(PARTNER_KEYS)
+        made = sign_report(report, form, raw, self.charter, self.acceptances(*by), signer, key)  # type: ignore[arg-type]
+        return raw, made.canonical_bytes
+
+    def acceptances(self, *by: str) -> list[Signed[CharterAcceptance]]:
+        digest = self.charter.digest
+        return [sign(CharterAcceptance(charter=digest, partner=name), name, PARTNER_KEYS[name]) for name in by]
 
     def service_lines(self) -> list[bytes]:
         digest, head = self.charter.digest, self.chain.verifier.head
-        acceptances = [
-            sign(CharterAcceptance(charter=digest, partner=name), name, key) for name, key in PARTNER_KEYS.items()
-        ]
+        acceptances = self.acceptances(*PARTNER_KEYS)
         checkpoint = sign(Checkpoint(charter=digest, chain=head), SERVER, SERVER_KEY)
         return list(
             service_export(
@@ -63,11 +67,12 @@ class Consortium:
     def own_lines(self) -> list[bytes]:
         digest, head, name = self.charter.digest, self.own.verifier.head, "partner-000"
         key = PARTNER_KEYS[name]
-        acceptance = sign(CharterAcceptance(charter=digest, partner=name), name, key)
         checkpoint = sign(OwnCheckpoint(charter=digest, partner=name, chain=head), name, key)
         return list(
             own_export(
-                [(self.charter, [acceptance])], checkpoint, [one.canonical_bytes for one in self.own.entries]
+                [(self.charter, self.acceptances(name))],
+                checkpoint,
+                [one.canonical_bytes for one in self.own.entries],
             )
         )
 
@@ -94,15 +99,54 @@ def three() -> Consortium:
 def test_every_form_verifies_and_says_whose_word_it_is(three: Consortium, form: str, source: str) -> None:
     report = three.report(source)
     raw, signature = three.signed(report, form, "ko")
-    found = verify_report(raw, signature, three.charter.digest)
+    found = verify_report(raw, signature, Known.charter(three.charter.digest))
     assert found.signer == ("partner-000" if source == "partner" else SERVER)
     assert found.statement.participant == ("partner-000" if source == "partner" else None)
-    assert found.pinned
+    assert found.known_from is not None
+    assert found.described()["verdict"] == "verified"
     assert found.described()["words"] == report.words
-    unknown = verify_report(raw, signature)
-    assert "compare its words" in unknown.described()["charter known"]
-    with pytest.raises(BadSignature):
-        verify_report(raw, signature, "0" * 64)
+    assert found.accepted == (("partner-000",) if source == "partner" else tuple(PARTNER_KEYS))
+    by_operator = verify_report(raw, signature, Known("a key", operator_keys=OPERATOR_KEY.public))
+    assert by_operator.described()["charter known"] == "yes, from a key"
+    unknown = verify_report(raw, signature).described()
+    assert unknown["charter known"] == "no"
+    assert "compare its words" in unknown["verdict"]
+    for wrong in (Known.charter("0" * 64), Known("a key", operator_keys=SERVER_KEY.public), Known("nothing")):
+        with pytest.raises(BadSignature):
+            verify_report(raw, signature, wrong)
+
+
+@pytest.mark.parametrize("source", ["service", "partner"])
+def test_a_charter_of_an_operator_of_ones_own_is_never_verified(three: Consortium, source: str) -> None:
+    """All keys but the partners' and the service's are the forger's, and so is the charter: caps of any size."""
+    forger = SigningKey(bytes(range(64, 128)))
+    body = three.charter.body.model_copy(update={"operator_keys": forger.public})
+    forged = Consortium(sign(body, OPERATOR, forger), three.chain, three.own)
+    raw, signature = forged.signed(forged.report(source).model_copy(update={"charter": body.digest}))
+    assert "anyone could have made" in verify_report(raw, signature).described()["verdict"]
+    for known in (Known.charter(three.charter.digest), Known("a key", operator_keys=OPERATOR_KEY.public)):
+        with pytest.raises(BadSignature, match="own choosing"):
+            verify_report(raw, signature, known)
+
+
+def test_a_charter_that_not_everyone_accepted_is_refused(three: Consortium) -> None:
+    report = three.report()
+    raw = render_json(report)
+    everyone = three.acceptances(*PARTNER_KEYS)
+    for_another = CharterAcceptance(charter="0" * 64, partner="partner-002")
+    by_another = CharterAcceptance(charter=three.charter.digest, partner="partner-002")
+    key = PARTNER_KEYS["partner-002"]
+    for wrong in (
+        [],
+        everyone[:-1],
+        [*everyone, everyone[0]],
+        everyone[::-1],
+        [*everyone[:-1], sign(for_another, "partner-002", key)],
+        [*everyone[:-1], sign(by_another, "partner-002", PARTNER_KEYS["partner-001"])],
+    ):
+        made = sign_report(report, "json", raw, three.charter, wrong, SERVER, SERVER_KEY)
+        with pytest.raises((WeakerThanCharter, BadSignature)):
+            verify_report(raw, made.canonical_bytes)
 
 
 @pytest.mark.parametrize("source", ["service", "partner"])
@@ -151,11 +195,20 @@ def test_nobody_signs_for_another(three: Consortium) -> None:
         (own, "partner-000", PARTNER_KEYS["partner-001"]),
     ):
         raw = render_json(report)
+        by = three.acceptances(*(PARTNER_KEYS if report is service else ["partner-000"]))
         with pytest.raises(BadSignature):
-            verify_report(raw, sign_report(report, "json", raw, three.charter, signer, key).canonical_bytes)
+            verify_report(raw, sign_report(report, "json", raw, three.charter, by, signer, key).canonical_bytes)
     everyone = three.report("partner", participants=None)
     raw = render_json(everyone)
-    signature = sign_report(everyone, "json", raw, three.charter, "partner-000", PARTNER_KEYS["partner-000"])
+    signature = sign_report(
+        everyone,
+        "json",
+        raw,
+        three.charter,
+        three.acceptances("partner-000"),
+        "partner-000",
+        PARTNER_KEYS["partner-000"],
+    )
     with pytest.raises(BadSignature):
         verify_report(raw, signature.canonical_bytes)
 
@@ -164,7 +217,7 @@ def test_a_statement_under_another_charter_is_refused(three: Consortium) -> None
     other = sign(three.charter.body.model_copy(update={"epoch": 2}), OPERATOR, OPERATOR_KEY)
     raw, signature = three.signed(three.report())
     read = ReportSignature.model_validate_json(signature)
-    swapped = ReportSignature(charter=other, statement=read.statement)
+    swapped = ReportSignature(charter=other, acceptances=read.acceptances, statement=read.statement)
     with pytest.raises(BadSignature):
         verify_report(raw, swapped.canonical_bytes)
 
@@ -172,7 +225,9 @@ def test_a_statement_under_another_charter_is_refused(three: Consortium) -> None
 def test_a_report_that_says_another_head_than_its_statement_is_refused(three: Consortium) -> None:
     report = three.report()
     raw = render_json(report.model_copy(update={"ledger": report.opening}))
-    signature = sign_report(report, "json", raw, three.charter, SERVER, SERVER_KEY)
+    signature = sign_report(
+        report, "json", raw, three.charter, three.acceptances(*PARTNER_KEYS), SERVER, SERVER_KEY
+    )
     with pytest.raises(DigestMismatch):
         verify_report(raw, signature.canonical_bytes)
 
@@ -192,7 +247,7 @@ def test_figures_are_computed_anew_from_the_ledger(three: Consortium, source: st
     report = three.report(source, period=period)
     lines = three.own_lines() if source == "partner" else three.service_lines()
     raw, signature = three.signed(report)
-    said = described(raw, signature, three.charter.digest, lines)
+    said = described(raw, signature, Known.charter(three.charter.digest), lines)
     assert said["recomputed"].startswith(f"from {report.ledger.count} entries")
 
 
