@@ -295,7 +295,7 @@ MUTANTS: Final = (
         "privacy/he/envelope.py",
         "        if abs(error) > limit:\n            return index\n",
         "",
-        ("tests/attacks/test_shares.py::test_a_false_share_is_set_aside_and_named",),
+        ("tests/privacy/he/test_envelope.py::test_a_flipped_bit_is_refused",),
     ),
     Mutant(
         "5.2 every lane is in range",
