@@ -33,12 +33,12 @@ lint: $(VENV)/.installed
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.installed
-	$(BIN)/pytest -n 2 -m "not full"
+	$(BIN)/pytest -n 3 -m "not full"
 
 test: lint unit
 
 test-full: lint
-	$(BIN)/pytest -n 2 --dist loadgroup -rs
+	$(BIN)/pytest -n 3 --dist loadgroup -rs
 
 # Whole rounds under faults, by seed: make simulate SEEDS=20000 FIRST=0
 SEEDS ?= 200

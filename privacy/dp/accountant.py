@@ -140,24 +140,51 @@ def calibrate_noise(
     if not 0 < sampling_rate <= 1:
         raise UnsafeParameters("a sampling rate in (0, 1]", str(sampling_rate), "give the chance of each record")
 
-    def fits(tenthousandths: int) -> bool:
+    def cost(tenthousandths: int) -> float:
         event = PrivacyEvent(
             kind="distributed", noise_multiplier=tenthousandths / 10_000, sampling_rate=sampling_rate, steps=1
         )
-        return epsilon(((event, count),), delta, guarantee, honest) <= target_epsilon
+        return epsilon(((event, count),), delta, guarantee, honest)
 
     high = 10_000
-    while not fits(high):
+    at_high = cost(high)
+    while at_high > target_epsilon:
         high *= 2
         if high > 10_000 * 1_000_000:
             raise AccountingFailed("a noise multiplier that reaches the target", "none below 10^6", "raise epsilon")
+        at_high = cost(high)
     low = high // 2
-    while low > 0 and fits(low):
-        low, high = low // 2, low
+    at_low = cost(low)
+    while at_low <= target_epsilon:
+        low, high, at_high = low // 2, low, at_low
+        if low == 0:
+            return high / 10_000
+        at_low = cost(low)
+    # The bracket alone decides (low costs too much, high does not); where to look in it next is only a guess, and
+    # each third guess is its middle, so that it shrinks whatever the curve is like.
+    tried = 0
     while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
+        tried += 1
+        guess = (low + high) // 2 if tried % 3 == 0 else _between(low, at_low, high, at_high, target_epsilon)
+        at_guess = cost(guess)
+        if at_guess <= target_epsilon:
+            high, at_high = guess, at_guess
+        else:
+            low, at_low = guess, at_guess
     return high / 10_000
+
+
+def _between(low: int, at_low: float, high: int, at_high: float, target: float) -> int:
+    """Where epsilon, nearly a power of the noise between two ends, would meet the target; strictly between them.
+
+    A step towards the far end when it lands beside one: an end that is nearly right is then passed, not approached.
+    """
+    if at_high <= 0 or at_low <= at_high:
+        return (low + high) // 2
+    part = math.log(at_low / target) / math.log(at_low / at_high)
+    guess = round(low * (high / low) ** min(1.0, max(0.0, part)))
+    margin = max(1, (high - low) // 64)
+    return min(max(guess, low + margin), high - margin) if high - low > 2 * margin else (low + high) // 2
 
 
 def _unprotected(rows: Rows) -> bool:

@@ -44,6 +44,7 @@ def test_the_cap_in_the_sum_binds_where_nothing_else_is_asked() -> None:
     assert plan.lanes.width == 12
 
 
+@pytest.mark.full
 def test_a_tight_cap_alone_binds_instead() -> None:
     plan = plan_budget(dataclasses.replace(TERMS, sampling_rate=0.05, cap_alone=2.0))
     assert plan.epsilon_alone <= 2.0
