@@ -42,6 +42,7 @@ def make_report(
                 raise WrongState("a charter in force", "none yet", "wait until every partner has signed it")
             charter = stored(Charter, row.message)
             by_partner = {one.body.partner: one for one in acceptances(session, row.digest)}
+            charters = [stored(Charter, message).body for message in session.scalars(select(CharterRow.message))]
             states = session.execute(select(AttemptRow.round, AttemptRow.state))
             outcomes = {digest: RoundState(state) for digest, state in states}
             lines = list(ledger.lines(session, 0, ledger.head(session).count))
@@ -53,6 +54,7 @@ def make_report(
             outcomes=outcomes,
             participants=None if participant is None else [participant],
             period=period,
+            earlier=charters,
         )
         raw = rendered(report, form, language)
     signature = sign_report(

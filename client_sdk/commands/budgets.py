@@ -16,9 +16,9 @@ from client_sdk.partner import Partner
 from client_sdk.policy import Policy
 from privacy.errors import ChoraleError, ServiceUnavailable
 from privacy.protocol.round_state import RoundState
-from privacy.report.budget_report import BudgetReport, GuaranteeBudget, ParticipantBudget
+from privacy.report.budget_report import BudgetReport, GuaranteeBudget, Lifetime, ParticipantBudget
 from privacy.report.build import build_report
-from privacy.report.lifetime import Lifetime, lifetime
+from privacy.report.lifetime import lifetime
 from privacy.report.period import Period
 
 budget_app = typer.Typer(help="What this partner spent, and what is left.")
@@ -101,6 +101,7 @@ def own_report(partner: Partner, period: Period | None = None) -> BudgetReport:
         },
         participants=[partner.name],
         period=period,
+        earlier=[signed.body for signed in partner.charters()],
     )
 
 

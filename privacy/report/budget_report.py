@@ -89,7 +89,44 @@ class ReportedEntry(Model):
     reason: str
 
 
+class Spent(Model):
+    """Both guarantees at one delta."""
+
+    delta: Annotated[float, Field(ge=0)]
+    in_sum: Epsilon
+    alone: Epsilon
+
+
+class EpochSpent(Model):
+    charter: Digest
+    epoch: Positive
+    honest: Positive
+    charged: Count
+    spent: Spent
+
+
+class Lifetime(Model):
+    """What was spent under every charter (lifetime.py). summed always holds; composed: None where h changed."""
+
+    partner: PartnerId
+    epochs: tuple[EpochSpent, ...]
+    summed: Spent
+    composed: Spent | None
+
+
+class SharedRecord(Model):
+    """Epsilon in the sum for a record that so many partners hold, each of which took part in the same events.
+
+    *Alone* it is nobody's concern: one update holds one copy.
+    """
+
+    holders: Positive
+    in_sum: Epsilon
+
+
 class ParticipantBudget(Model):
+    """shared: under this charter; empty, as `lifetime` is None, where figures at a glance were asked for."""
+
     partner: PartnerId
     name: DisplayName
     delta: float
@@ -104,6 +141,8 @@ class ParticipantBudget(Model):
     # Attempts that the table has room for at the present plan's event; None while there is no plan.
     rounds_left: Count | None
     rows: tuple[RowUse, ...]
+    shared: tuple[SharedRecord, ...]
+    lifetime: Lifetime | None
     last: ReportedEntry | None
     entries: tuple[ReportedEntry, ...]
 

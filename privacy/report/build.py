@@ -35,9 +35,11 @@ from privacy.report.budget_report import (
     ParticipantBudget,
     ReportedEntry,
     RowUse,
+    SharedRecord,
     Source,
 )
 from privacy.report.in_effect import in_effect
+from privacy.report.lifetime import Lifetimes
 from privacy.report.period import Period, cut
 from privacy.report.tally import ParticipantTally, Tally
 
@@ -45,6 +47,7 @@ Outcomes = Mapping[str, RoundState]
 """What became of each attempt, by its plan's digest."""
 
 _CURVE_POINTS = 10
+_HOLDERS = (1, 2, 3)
 _OUTCOMES: dict[RoundState, Outcome] = {
     RoundState.CONFIRMED: "confirmed",
     RoundState.VOID: "void",
@@ -63,13 +66,15 @@ def build_report(
     present_event: PrivacyEvent | None = None,
     participants: Iterable[str] | None = None,
     period: Period | None = None,
+    earlier: Iterable[Charter] = (),
 ) -> BudgetReport:
     """The report of a whole chain, given from its first entry on and verified.
 
     outcomes: by plan digest, as far as the caller knows them. present_event: what the present plan costs; without
     it each participant's last event stands for it. participants: roster partners to report on; all by default,
-    and only then actions that concern no one of them. period: all until now by default.
-    Raises AccountingFailed, LedgerBroken, MalformedMessage (a participant who is not on the roster).
+    and only then actions that concern no one of them. period: all until now by default. earlier: the other charters
+    that charges are under. Raises AccountingFailed, LedgerBroken (one of them is missing),
+    MalformedMessage (a participant who is not on the roster).
     """
     kept = list(entries)
     covered = period or Period(start=None, end=as_of + 1)
@@ -80,6 +85,8 @@ def build_report(
         tally.add(entry)
     known = outcomes or {}
     bound = in_effect(charter, kept[:until])
+    lifetimes = Lifetimes(kept[:until])
+    charters = {one.digest: one for one in (*earlier, charter)}
     listed: dict[str | None, list[ReportedEntry]] = {}
     for entry in kept[before:until]:
         if entry.charter == tally.charter:
@@ -99,7 +106,7 @@ def build_report(
                 listed.get(partner, ()),
                 curve=True,
                 before=at_start.participant(partner),
-            )
+            ).model_copy(update={"lifetime": lifetimes.of(partner, charters)})
             for partner in (charter.partners if participants is None else participants)
         ),
         actions=tuple(listed.get(None, ())) if participants is None else (),
@@ -151,7 +158,9 @@ def participant_budget(
     curve: bool = False,
     before: ParticipantTally | None = None,
 ) -> ParticipantBudget:
-    """One participant's figures. curve: also epsilon after each of some charges, and detections: most of the time.
+    """One participant's figures, but for its lifetime's.
+
+    curve: also epsilon after each of some charges, detections, and records that several hold: most of the time.
 
     before: the tally at the start of the period; empty unless given.
     """
@@ -186,6 +195,8 @@ def participant_budget(
             for row in charter.table
             for used in (tally.rows.get(row.name, RowTotals()),)
         ),
+        shared=_shared(tally, member.caps.delta, charter.honest) if curve else (),
+        lifetime=None,
         last=None if tally.last is None else reported_entry(tally.last, outcomes),
         entries=tuple(entries),
     )
@@ -286,6 +297,14 @@ def _with_curve(
     found = figures.detections(figures.counts(events), budget.kind, charter.honest)
     detections = tuple(Detection(false_alarm=rate, detection=chance) for rate, chance in found)
     return budget.model_copy(update={"curve": tuple(points), "detections": detections})
+
+
+def _shared(tally: ParticipantTally, delta: float, honest: int) -> tuple[SharedRecord, ...]:
+    spent = figures.counts(tally.spent)
+    costs = (figures.epsilon_for_copies(spent, delta, Guarantee.IN_SUM, honest, holders) for holders in _HOLDERS)
+    return tuple(
+        SharedRecord(holders=holders, in_sum=_stated(cost)) for holders, cost in zip(_HOLDERS, costs, strict=True)
+    )
 
 
 def _marks(total: int) -> list[int]:

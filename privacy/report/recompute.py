@@ -75,7 +75,7 @@ def check_against_ledger(report: BudgetReport, charter: Charter, lines: Iterable
             f"{len(entries)} entries, {head} there",
             "export the ledger again, after the report; if it stays so, raise the alarm",
         )
-    _compare(report, _again(report, charter, entries[:count]))
+    _compare(report, _again(report, charter, found.charters, entries[:count]))
     return count
 
 
@@ -88,7 +88,9 @@ def _noted(lines: Iterable[bytes], noted: list[bytes]) -> Iterator[bytes]:
         yield line
 
 
-def _again(report: BudgetReport, charter: Charter, entries: list[LedgerEntry]) -> BudgetReport:
+def _again(
+    report: BudgetReport, charter: Charter, charters: tuple[Charter, ...], entries: list[LedgerEntry]
+) -> BudgetReport:
     outcomes: dict[str, RoundState] = {}
     for participant in report.participants:
         for index in participant.without_result:
@@ -108,6 +110,7 @@ def _again(report: BudgetReport, charter: Charter, entries: list[LedgerEntry]) -
         if about(report) is None
         else [participant.partner for participant in report.participants],
         period=report.period,
+        earlier=charters,
     )
 
 

@@ -3,8 +3,9 @@
 Rules:
 1. One header, the same for every report and version 1; each line begins with its kind, the ledger head and count,
    the charter and the period, so a line that was cut out still says what it rests on.
-2. Kinds: `budget` (one participant and guarantee), `row` (one participant and row of the charter's table), `entry`
-   (one ledger entry of the period).
+2. Kinds: `budget` (one participant and guarantee), `row` (one participant and row of the charter's table), `shared`
+   (a record that so many holders have), `epoch` (what one charter cost), `lifetime` (all of them, by `composition`:
+   summed or composed), `entry` (one ledger entry of the period).
 3. A text that a spreadsheet would take for a formula gets an apostrophe in front; figures never do. An infinite
    epsilon is the word infinite, what does not apply is empty.
 """
@@ -18,13 +19,13 @@ from typing import Final
 
 from privacy.dp.events import PrivacyEvent
 from privacy.report import shown
-from privacy.report.budget_report import BudgetReport, ParticipantBudget, ReportedEntry
+from privacy.report.budget_report import BudgetReport, ParticipantBudget, ReportedEntry, Spent
 
 COLUMNS: Final = (
     "line ledger_head ledger_count charter period_start period_end source as_of participant name guarantee epsilon"
     " epsilon_at_start epsilon_without_result epsilon_with_reserved cap delta even_odds charged_before charged"
     " charged_without_result reserved rounds_left row count event noise_multiplier sampling_rate steps entry at"
-    " kind round attempt outcome reason"
+    " kind round attempt outcome reason epoch composition holders"
 ).split()
 _FORMULA: Final = tuple("=+-@\t\r\n|%＝＋－＠")
 _BYTE_ORDER_MARK: Final = "\ufeff"
@@ -57,7 +58,7 @@ def safe(text: str) -> str:
 def _lines(report: BudgetReport) -> Iterator[Mapping[str, object]]:
     for participant in report.participants:
         who = {"participant": participant.partner, "name": safe(participant.name)}
-        for line in (*_budgets(participant), *_rows(participant)):
+        for line in (*_budgets(participant), *_rows(participant), *_over_time(participant)):
             yield {**who, **line}
         for entry in participant.entries:
             yield {**who, **_entry(entry)}
@@ -95,6 +96,30 @@ def _rows(participant: ParticipantBudget) -> Iterator[Mapping[str, object]]:
             "count": row.count,
             **_event(row.event),
         }
+
+
+def _over_time(participant: ParticipantBudget) -> Iterator[Mapping[str, object]]:
+    for one in participant.shared:
+        yield {
+            "line": "shared",
+            "guarantee": "in_sum",
+            "holders": one.holders,
+            "epsilon": one.in_sum,
+            "delta": participant.delta,
+        }
+    if participant.lifetime is None:
+        return
+    for epoch in participant.lifetime.epochs:
+        for line in _spent(epoch.spent):
+            yield {"line": "epoch", "epoch": epoch.epoch, "charged": epoch.charged, **line}
+    for name, spent in (("summed", participant.lifetime.summed), ("composed", participant.lifetime.composed)):
+        for line in _spent(spent) if spent is not None else ():
+            yield {"line": "lifetime", "composition": name, **line}
+
+
+def _spent(spent: Spent) -> Iterator[Mapping[str, object]]:
+    yield {"guarantee": "in_sum", "epsilon": spent.in_sum, "delta": spent.delta}
+    yield {"guarantee": "alone", "epsilon": spent.alone, "delta": spent.delta}
 
 
 def _entry(entry: ReportedEntry) -> Mapping[str, object]:

@@ -143,13 +143,32 @@ def test_only_those_asked_for_are_reported_and_strangers_are_refused() -> None:
 
 
 def test_entries_under_another_charter_count_for_the_head_alone() -> None:
-    writer = ChainWriter(charter="d" * 64)
+    """And for the lifetime, which is refused where the other charter is not given."""
+    first = CHARTER.model_copy(update={"epoch": 2, "consortium": "the same, under another charter"})
+    writer = ChainWriter(charter=first.digest)
     writer.attempt(1, ("aster",))
     writer.charter = CHARTER.digest
     writer.attempt(2, ("aster",))
-    report = _report(writer)
+    report = _report(writer, earlier=[first])
     assert report.ledger == writer.verifier.head
-    assert report.participants[0].charged == 1
+    aster, birch, _ = report.participants
+    assert aster.charged == 1
+    assert aster.lifetime is not None
+    assert [(line.epoch, line.charged) for line in aster.lifetime.epochs] == [(1, 1), (2, 1)]
+    assert birch.lifetime is not None
+    assert birch.lifetime.epochs == ()
+    with pytest.raises(LedgerBroken, match="give every charter"):
+        _report(writer)
+
+
+def test_a_record_that_several_hold_costs_more_than_one_partners() -> None:
+    aster = _report(_writer(3)).participants[0]
+    one, two, three = aster.shared
+    assert (one.holders, one.in_sum) == (1, aster.guarantees[0].epsilon)
+    for held in (two, three):
+        cost = accountant.epsilon_for_copies(((EVENT, 3),), 1e-5, Guarantee.IN_SUM, CHARTER.honest, held.holders)
+        assert held.in_sum == cost
+    assert one.in_sum < two.in_sum < three.in_sum  # type: ignore[operator]
 
 
 def test_a_tally_refuses_entries_out_of_order() -> None:

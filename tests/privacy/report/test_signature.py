@@ -122,7 +122,7 @@ def test_a_charter_of_an_operator_of_ones_own_is_never_verified(three: Consortiu
     forger = SigningKey(bytes(range(64, 128)))
     body = three.charter.body.model_copy(update={"operator_keys": forger.public})
     forged = Consortium(sign(body, OPERATOR, forger), three.chain, three.own)
-    raw, signature = forged.signed(forged.report(source).model_copy(update={"charter": body.digest}))
+    raw, signature = forged.signed(three.report(source).model_copy(update={"charter": body.digest}))
     assert "anyone could have made" in verify_report(raw, signature).described()["verdict"]
     for known in (Known.charter(three.charter.digest), Known("a key", operator_keys=OPERATOR_KEY.public)):
         with pytest.raises(BadSignature, match="own choosing"):

@@ -29,7 +29,7 @@ def test_the_header_is_stable_and_lines_end_as_the_rfc_says() -> None:
         "line,ledger_head,ledger_count,charter,period_start,period_end,source,as_of,participant,name,guarantee,"
         "epsilon,epsilon_at_start,epsilon_without_result,epsilon_with_reserved,cap,delta,even_odds,charged_before,"
         "charged,charged_without_result,reserved,rounds_left,row,count,event,noise_multiplier,sampling_rate,steps,"
-        "entry,at,kind,round,attempt,outcome,reason"
+        "entry,at,kind,round,attempt,outcome,reason,epoch,composition,holders"
     )
     assert raw.endswith(b"\r\n")
 
@@ -45,6 +45,14 @@ def test_every_line_says_what_it_rests_on_and_every_figure_is_there() -> None:
     for line, (partner, budget) in zip(budgets, expected, strict=True):
         assert (line["participant"], line["guarantee"]) == (partner, budget.guarantee)
         assert line["epsilon"] == "infinite" or float(line["epsilon"]) == budget.epsilon
+    aster = made.participants[0]
+    assert aster.lifetime is not None
+    own = [line for line in lines if line["participant"] == aster.partner]
+    shared = [(int(line["holders"]), line["epsilon"]) for line in own if line["line"] == "shared"]
+    assert shared == [(one.holders, str(one.in_sum)) for one in aster.shared]
+    summed = [line["epsilon"] for line in own if line["composition"] == "summed"]
+    assert summed == [str(aster.lifetime.summed.in_sum), str(aster.lifetime.summed.alone)]
+    assert [line["epoch"] for line in own if line["line"] == "epoch"] == ["1", "1"]
     entries = {int(line["entry"]) for line in lines if line["line"] == "entry"}
     assert entries == {e.index for e in (*made.actions, *(e for p in made.participants for e in p.entries))}
 
