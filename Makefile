@@ -37,8 +37,9 @@ unit: $(VENV)/.installed
 
 test: lint unit
 
+# What `make test` leaves out: browsers, PostgreSQL, the demo, whole sieges, more seeds.
 test-full: lint
-	$(BIN)/pytest -n 3 --dist loadgroup -rs
+	$(BIN)/pytest -n 3 --dist loadgroup -rs -m full
 
 # Whole rounds under faults, by seed: make simulate SEEDS=20000 FIRST=0
 SEEDS ?= 200

@@ -52,7 +52,8 @@ def budget(session: Session, charter: Charter, charter_digest: str, participant:
         for row in rows
     }
     left = oversight.limits(session, charter_digest, participant)
-    return Budget(limited(charter.table, left), holdings, charter.filter_for(participant))
+    tightened = oversight.caps(session, charter_digest, participant)
+    return Budget(limited(charter.table, left), holdings, charter.filter_for(participant, tightened))
 
 
 def reserve(session: Session, charter: Charter, plan: Plan, plan_digest: str, participant: str, at: int) -> None:

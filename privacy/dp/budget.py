@@ -76,8 +76,14 @@ def tighten(budget: Budget, caps: Caps, honest: int) -> dict[str, int]:
     A stop rule on the epsilon spent so far would not be valid where events are chosen adaptively (arXiv
     2207.08335): so the table itself shrinks, and what it may still hold fits as a whole. What is charged or
     reserved stays; of the room that is left every row keeps the same share, the largest that fits. Charges that no
-    row covers count as they are. Raises BudgetExhausted where what is taken costs more than the caps already.
+    row covers count as they are. Under a Renyi filter counts stay and none is given: the tighter caps lower its
+    bound, a valid stop rule by itself. Raises BudgetExhausted where what is taken costs more than the caps
+    already.
     """
+    if budget.renyi is not None:
+        if not filter_of(budget.renyi.order, caps, honest).has_room(budget.held()):
+            raise _too_tight(caps)
+        return {}
     taken = {row.name: budget.taken(row.name) for row in budget.table}
     recovered = [(held.event, 1) for held in budget.holdings.values() if held.row is None]
     free = {row.name: max(0, row.count - taken[row.name]) for row in budget.table}
@@ -95,11 +101,7 @@ def tighten(budget: Budget, caps: Caps, honest: int) -> dict[str, int]:
         )
 
     if not fits(0):
-        raise BudgetExhausted(
-            f"charges and reservations within {caps.epsilon_in_sum} in the sum and {caps.epsilon_alone} alone",
-            "more than that",
-            "nothing charged is given back: suspend the participant, or choose a cap above what is spent",
-        )
+        raise _too_tight(caps)
     low, high = 0, room + 1
     while high - low > 1:
         middle = (low + high) // 2
@@ -217,7 +219,7 @@ class Budget:
         left = max(0, self.table[index].count - self._taken(index))
         if self.renyi is None:
             return left
-        return min(left, self.renyi.room_for(self._held(), self.table[index].event))
+        return min(left, self.renyi.room_for(self.held(), self.table[index].event))
 
     def taken(self, row: str) -> int:
         """Reserved and charged in the row of this name; above its count where recovery passed it."""
@@ -236,7 +238,7 @@ class Budget:
             1 for held in self.holdings.values() if held.row == index and held.state is not HoldingState.LAPSED
         )
 
-    def _held(self) -> tuple[tuple[PrivacyEvent, int], ...]:
+    def held(self) -> tuple[tuple[PrivacyEvent, int], ...]:
         """What took place or may yet: a reservation's event counts until it lapses."""
         return self._counts(HoldingState.CHARGED, HoldingState.RESERVED)
 
@@ -253,7 +255,7 @@ class Budget:
         return f"a row of the charter's table, and a filter of order {self.renyi.order},"
 
     def _row_with_room(self, event: PrivacyEvent) -> int | None:
-        if self.renyi is not None and not self.renyi.has_room((*self._held(), (event, 1))):
+        if self.renyi is not None and not self.renyi.has_room((*self.held(), (event, 1))):
             return None
         for index, row in enumerate(self.table):
             if event.fits_row(row.event) and self._taken(index) < row.count:
@@ -270,6 +272,14 @@ class Budget:
 
     def _with(self, attempt: str, holding: Holding) -> Budget:
         return Budget(self.table, MappingProxyType({**self.holdings, attempt: holding}), self.renyi)
+
+
+def _too_tight(caps: Caps) -> BudgetExhausted:
+    return BudgetExhausted(
+        f"charges and reservations within {caps.epsilon_in_sum} in the sum and {caps.epsilon_alone} alone",
+        "more than that",
+        "nothing charged is given back: suspend the participant, or choose a cap above what is spent",
+    )
 
 
 def _lapsed(attempt: str) -> WrongState:

@@ -76,11 +76,11 @@ class Charter(Body):
     def partners(self) -> tuple[str, ...]:
         return tuple(entry.partner for entry in self.roster)
 
-    def filter_for(self, partner: str) -> RenyiFilter | None:
-        """The filter of a partner's own caps; None where the charter's table is what refuses."""
+    def filter_for(self, partner: str, tightened: Caps | None = None) -> RenyiFilter | None:
+        """The filter of a partner's own caps, or of what officers tightened them to; None under a table's rule."""
         if self.filter_order is None:
             return None
-        return filter_of(self.filter_order, self.entry(partner).caps, self.honest)
+        return filter_of(self.filter_order, tightened or self.entry(partner).caps, self.honest)
 
     def entry(self, partner: str) -> RosterEntry:
         for entry in self.roster:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
+from aggregator.rounds import oversight
+from aggregator.storage.sessions import CONSORTIUM, Viewer
 from privacy.dp.events import PrivacyEvent, TableRow
+from privacy.errors import BudgetExhausted
 from privacy.ledger.chain import read_lines
 from privacy.ledger.charter_checks import CharterChecks
 from privacy.protocol.identifiers import OPERATOR
@@ -54,3 +59,33 @@ def test_joins_are_refused_when_the_filter_is_full_though_the_row_is_not(running
     for entry in read_lines(lines):
         under.check(entry)
     assert sum(b'"kind":"charge"' in line for line in lines) == 3 * fits
+
+
+def test_a_tightened_cap_lowers_the_filters_bound(running: Running) -> None:
+    """Counts stay as they are; the next joins meet the lower bound, and the export verifies with it."""
+    consortium, viewer = running.consortium, Viewer("kim", "kim", "officer", CONSORTIUM, 2e9)
+    table = (TableRow(name="training", event=EVENT, count=25),)
+    charter, campaign = consortium.constitute(running.http, table=table, filter_order=ORDER)
+    name = charter.partners[0]
+    caps = charter.entry(name).caps
+    wanted = caps.model_copy(update={"epsilon_in_sum": 0.6 * caps.epsilon_in_sum})
+    kept, lower = charter.filter_for(name), charter.filter_for(name, wanted)
+    assert kept is not None
+    assert lower is not None
+    fits = lower.room_for((), EVENT)
+    assert 1 <= fits < kept.room_for((), EVENT)
+    first = RoundDriver(consortium, running.http, charter, campaign, attempt=1, event=EVENT)
+    done(first.join(name), 201)
+    below = caps.model_copy(update={"epsilon_in_sum": 0.2 * caps.epsilon_in_sum})
+    with pytest.raises(BudgetExhausted):
+        oversight.tighten_caps(running.service, viewer, name, below.epsilon_in_sum, below.epsilon_alone, "too low")
+    assert left(running)[0] == kept.room_for(((EVENT, 1),), EVENT)
+    assert oversight.tighten_caps(
+        running.service, viewer, name, wanted.epsilon_in_sum, wanted.epsilon_alone, "less for us"
+    )
+    assert left(running) == [fits - 1, kept.room_for((), EVENT), kept.room_for((), EVENT)]
+    lines = done(first.client(OPERATOR).get("/v1/ledger")).splitlines()
+    under = CharterChecks({charter.digest: charter})
+    for entry in read_lines(lines):
+        under.check(entry)
+    assert [entry.action.limits for entry in read_lines(lines) if entry.action is not None] == [()]
