@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo console test test-full lint unit simulate crash mutate-checks bench vectors catalogues fonts docs clean
+.PHONY: install demo console test test-full lint unit simulate crash mutate-checks audit bench vectors catalogues fonts docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "1/5 installing (1.5 GB, once)"
@@ -55,6 +55,10 @@ crash: $(VENV)/.installed
 # Each numbered check of the protocol disabled in turn, in a copy: an attack must get through.
 mutate-checks: $(VENV)/.installed
 	$(BIN)/python -m tests.attacks.mutate
+
+# Known flaws, licences and a bill of materials of what is installed: red too where nothing could be checked.
+audit: $(VENV)/.installed
+	$(BIN)/python -m deploy.audit
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks
