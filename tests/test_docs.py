@@ -18,7 +18,7 @@ from client_sdk.cli import app as partner_app
 from client_sdk.settings import load_settings
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")])
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 GUIDE = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
 
