@@ -53,9 +53,10 @@ def resume(service: Service, viewer: Viewer, participant: str, reason: str) -> R
     viewer.require("resume", participant)
     reason = checked_reason(reason)
     with service.database.write() as session:
-        charter, _ = charter_in_force(session)
+        charter, body = charter_in_force(session)
         row = oversight.suspension(session, participant)
         if row is None:
+            require_roster(body, participant)
             return "nothing"
         now = service.now()
         if service.settings.two_persons_to_resume:
