@@ -15,13 +15,13 @@ from privacy.report import shown
 from privacy.report.budget_report import INFINITE, BudgetReport, ParticipantBudget, ReportedEntry
 from privacy.report.catalogue import PRINT, Catalogue, catalogue
 from privacy.report.pdf_cover import cover_facts, highlights, size, source, span, verdict
-from privacy.report.pdf_figures import details, glance, key, participant_figures, small_charts
+from privacy.report.pdf_figures import beyond, details, glance, key, participant_figures, small_charts
 
 MOST_ENTRIES: Final = 9
 _WORDS: Final = (
     "title head glance participant rounds_left glance_note figures curve_caption charts charts_note details"
-    " charged_in_period charged_all without_result reserved delta odds_in_sum odds_alone odds_note false_alarms"
-    " attack_note period entry time what outcome meaning appendix verify verify_text verify_more"
+    " charged_in_period charged_all without_result reserved delta odds_in_sum odds_alone odds_note beyond_note"
+    " false_alarms attack_note period entry time what outcome meaning appendix verify verify_text verify_more"
 ).split()
 
 
@@ -49,6 +49,7 @@ def printed(report: BudgetReport, language: str) -> dict[str, Any]:
         "glance": None if alone else [glance(participant, t) for participant in report.participants],
         "participants": [participant_figures(alone, t)] if alone else [],
         "charts": [] if alone else small_charts(report.participants, t),
+        "beyond": [] if alone else [beyond(participant) for participant in report.participants],
         "details": [] if alone else [details(participant) for participant in report.participants],
         "activity": _activity(report, alone, t),
         **_happened(report, alone, t),
@@ -65,6 +66,14 @@ def printed(report: BudgetReport, language: str) -> dict[str, Any]:
             "event": t("rows.event"),
             "charged": t("rows.charged"),
             "count": t("rows.count"),
+            "charter": t("lifetime.charter"),
+            "charters": t("lifetime.charters"),
+            "lifetime": t("lifetime.heading"),
+            "all_charged": t("lifetime.charged"),
+            "shared": t("shared.heading"),
+            "holders": t("shared.holders"),
+            "shared_note": t("shared.note"),
+            "held_by": [t("shared.count", holders=holders) for holders in (2, 3)],
         },
     }
 

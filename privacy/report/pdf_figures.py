@@ -10,11 +10,13 @@ from markupsafe import Markup
 
 from privacy.dp.events import PrivacyEvent
 from privacy.report import charts, shown
-from privacy.report.budget_report import INFINITE, GuaranteeBudget, ParticipantBudget
+from privacy.report.budget_report import INFINITE, GuaranteeBudget, ParticipantBudget, Spent
 from privacy.report.catalogue import Catalogue
 from privacy.report.pdf_cover import size
 
 MOST_CHARTS: Final = 12
+FEW_CHARTS: Final = 3
+"""Where there are more participants than MOST_CHARTS: their tables take the pages."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +129,54 @@ def participant_figures(participant: ParticipantBudget, t: Catalogue) -> dict[st
             }
             for row in participant.rows
         ],
+        "epochs": _epochs(participant, t),
+        "epochs_note": _epochs_note(participant, t),
+        "shared": [[str(one.holders), charts.number(one.in_sum)] for one in participant.shared],
+    }
+
+
+def _epochs(participant: ParticipantBudget, t: Catalogue) -> list[list[str]]:
+    """A line for each charter that something was charged under, then both ways to take all of them together."""
+    life = participant.lifetime
+    if life is None or not life.epochs:
+        return []
+    charged = str(sum(one.charged for one in life.epochs))
+    lines = [
+        [f"{t('report.epoch', epoch=one.epoch)} · {one.charter[:16]}", str(one.charged), *_spent(one.spent)]
+        for one in life.epochs
+    ]
+    if len(lines) == 1:
+        return lines
+    lines.append([t("lifetime.summed"), charged, *_spent(life.summed)])
+    if life.composed is not None:
+        lines.append([t("lifetime.composed"), charged, *_spent(life.composed)])
+    return lines
+
+
+def _epochs_note(participant: ParticipantBudget, t: Catalogue) -> str:
+    life = participant.lifetime
+    if life is None or not life.epochs:
+        return t("lifetime.none")
+    if len(life.epochs) == 1:
+        return t("lifetime.only")
+    return t("lifetime.note") if life.composed is not None else f"{t('lifetime.note')} {t('lifetime.apart')}"
+
+
+def _spent(spent: Spent) -> list[str]:
+    return [charts.number(spent.in_sum), charts.number(spent.alone), shown.delta(spent.delta)]
+
+
+def beyond(participant: ParticipantBudget) -> dict[str, Any]:
+    """Over every charter, and for units that several hold: a participant's line among everyone's."""
+    life = participant.lifetime
+    over = (
+        ["0", "0", *("–",) * 3]
+        if life is None or not life.epochs
+        else [str(len(life.epochs)), str(sum(one.charged for one in life.epochs)), *_spent(life.summed)]
+    )
+    return {
+        "name": participant.name,
+        "values": [*over, *(charts.number(one.in_sum) for one in participant.shared if one.holders > 1)],
     }
 
 
@@ -141,7 +191,8 @@ def event(happened: PrivacyEvent, t: Catalogue) -> str:
 
 def small_charts(participants: Sequence[ParticipantBudget], t: Catalogue) -> list[dict[str, Any]]:
     """Epsilon in the sum over attempts, of those who spent most; in the roster's order."""
-    most = sorted(participants, key=lambda p: -size(p.guarantees[0].epsilon))[:MOST_CHARTS]
+    many = len(participants) > MOST_CHARTS
+    most = sorted(participants, key=lambda p: -size(p.guarantees[0].epsilon))[: FEW_CHARTS if many else None]
     drawn = []
     for participant in participants:
         curve = _curve(participant, participant.guarantees[0], t) if participant in most else None

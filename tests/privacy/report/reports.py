@@ -94,3 +94,22 @@ def report(
         participants=[signed.partners[0]] if only else None,
         period=Period(start=start, end=as_of + 1),
     )
+
+
+def over_two_charters(partners: int = 3, *, other_rule: bool = False, only: bool = False) -> BudgetReport:
+    """Four attempts under a first charter, three under the next. other_rule: with another number of honest ones."""
+    first, writer = consortium(partners, 4)
+    second = first.model_copy(
+        update={"epoch": 2, "previous": first.digest, "n_min": 4 if other_rule else first.n_min}
+    )
+    writer.charter = second.digest
+    for number in range(11, 14):
+        writer.attempt(number, second.partners, EVENT)
+    return build_report(
+        second,
+        writer.entries,
+        writer.entries[-1].at + 60,
+        source="service",
+        participants=[second.partners[0]] if only else None,
+        earlier=[first],
+    )

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from privacy.errors import ConfigurationError
-from privacy.report import fonts, pdf, pdf_data, pdf_figures
+from privacy.report import charts, fonts, pdf, pdf_data, pdf_figures
 from privacy.report.catalogue import LANGUAGES, PRINT, Catalogue
 from privacy.report.pdf import render_pdf
 from tests import catalogues
-from tests.privacy.report.reports import NAMES, report
+from tests.privacy.report.reports import NAMES, over_two_charters, report
 
 KINDS: dict[str, dict[str, Any]] = {
     "consortium": {"second_half": True},
@@ -83,9 +83,30 @@ def test_a_list_that_is_cut_short_says_so() -> None:
     assert "32; the newest 9 are shown" in data["happened_note"]  # 30 charges, a lapse, an action
 
 
+@pytest.mark.parametrize("other_rule", [False, True])
+def test_what_earlier_charters_cost_is_printed(other_rule: bool) -> None:
+    made = over_two_charters(other_rule=other_rule)
+    first, *_ = made.participants
+    assert first.lifetime is not None
+    summed = [charts.number(first.lifetime.summed.in_sum), charts.number(first.lifetime.summed.alone), "2 × 10⁻⁵"]
+    held = [charts.number(one.in_sum) for one in first.shared]
+    line = pdf_data.printed(made, "en")["beyond"][0]
+    assert line["values"] == ["2", "7", *summed, *held[1:]]
+    one = pdf_data.printed(over_two_charters(other_rule=other_rule, only=True), "en")["participants"][0]
+    names = [name for name, *_ in one["epochs"]]
+    assert names[:3] == [
+        *(f"epoch {e.epoch} · {e.charter[:16]}" for e in first.lifetime.epochs),
+        "Sum of all charters",
+    ]
+    assert names[3:] == ([] if other_rule else ["All charters taken together"])
+    assert one["epochs"][2] == ["Sum of all charters", "7", *summed]
+    assert one["shared"] == [[str(holders), value] for holders, value in enumerate(held, start=1)]
+    assert ("honest contributors changed" in one["epochs_note"]) == other_rule
+
+
 def test_charts_are_of_those_who_spent_most() -> None:
     data = pdf_data.printed(report(partners=pdf_figures.MOST_CHARTS + 3), "en")
-    assert len(data["charts"]) == pdf_figures.MOST_CHARTS
+    assert len(data["charts"]) == pdf_figures.FEW_CHARTS
     assert len(data["glance"]) == len(data["details"]) == pdf_figures.MOST_CHARTS + 3
 
 

@@ -14,13 +14,14 @@ import privacy.report
 from privacy.dp.events import TableRow
 from privacy.errors import ConfigurationError
 from privacy.protocol.round_state import RoundState
-from privacy.report import charts
+from privacy.report import charts, shown
 from privacy.report.budget_report import BudgetReport, GuaranteeBudget
 from privacy.report.build import build_report
 from privacy.report.catalogue import LANGUAGES, catalogue
 from privacy.report.render import render_html
 from tests import catalogues
 from tests.privacy.ledger.chains import EVENT, NOTHING, ChainWriter, charter, plan_digest
+from tests.privacy.report.reports import over_two_charters
 
 _PLACES = [Path(privacy.report.__file__).parent, Path(aggregator.console.__file__).parent]
 _SOURCES = list(catalogues.sources())
@@ -86,12 +87,12 @@ def test_an_unknown_language_is_refused() -> None:
         catalogue("xx")
 
 
-def _report(*, unprotected: bool = False, partners: int = 3) -> BudgetReport:
+def _report(*, unprotected: bool = False, partners: int = 3, rounds: int = 2) -> BudgetReport:
     table = (TableRow(name="open", event=NOTHING, count=2), TableRow(name="training", event=EVENT, count=10))
     signed = charter(table=table if unprotected else table[1:])
     writer = ChainWriter(charter=signed.digest)
-    writer.attempt(1, signed.partners)
-    writer.attempt(2, signed.partners)
+    for number in range(1, rounds + 1):
+        writer.attempt(number, signed.partners)
     if unprotected:
         writer.move("reserve", "aster", 3, row="open", event=NOTHING)
         writer.move("charge", "aster", 3, row="open", event=NOTHING)
@@ -132,6 +133,24 @@ def test_a_page_states_both_epsilons_and_both_caps() -> None:
         for budget in participant.guarantees:
             assert f"ε {charts.number(budget.epsilon)}" in text
             assert f"of {budget.cap:g}" in text
+
+
+@pytest.mark.parametrize("other_rule", [False, True])
+def test_a_page_states_what_every_charter_cost_and_units_that_several_hold(other_rule: bool) -> None:
+    report = over_two_charters(other_rule=other_rule)
+    text = render_html(report)
+    for participant in report.participants:
+        life = participant.lifetime
+        assert life is not None
+        stated = [*(one.spent for one in life.epochs), life.summed, *([life.composed] if life.composed else [])]
+        for spent in stated:
+            cells = (charts.number(spent.in_sum), charts.number(spent.alone), shown.delta(spent.delta))
+            assert "".join(f'<td class="number">{cell}</td>' for cell in cells) in text
+        for one in participant.shared:
+            assert f'<td>{one.holders}</td><td class="number">{charts.number(one.in_sum)}</td>' in text
+    assert ("All charters taken together" in text) != other_rule
+    assert ("honest contributors changed" in text) == other_rule
+    assert "Nothing was charged under any charter." in render_html(_report(rounds=0))
 
 
 def _budget(epsilon: float, cap: float, without: float = 0.0, held: float | None = None) -> GuaranteeBudget:
