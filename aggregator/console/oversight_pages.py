@@ -14,6 +14,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from aggregator.console.alarm_page import alarm_page
+from aggregator.console.participant_page import participant_page
 from aggregator.console.security import ConsoleRoute, Form, SignedIn, TheService
 from aggregator.console.standing import standings
 from aggregator.console.words import page
@@ -32,7 +33,7 @@ def all_alarms(request: Request, viewer: SignedIn, service: TheService, number: 
 
 @router.get("/participants/{partner}")
 def participant(request: Request, partner: str, viewer: SignedIn, service: TheService) -> Response:
-    shown = standings(request, service).participant(viewer, partner)
+    shown = participant_page(service, standings(request, service), viewer, partner)
     return page(request, "participant.html", shown=shown, signed_in=viewer)
 
 

@@ -9,7 +9,8 @@ Rules:
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from fastapi import Request
@@ -19,24 +20,20 @@ from sqlalchemy.orm import Session
 from aggregator.rounds import charter as charters
 from aggregator.rounds.records import charter_in_force, plan_of
 from aggregator.storage import alarms, ledger, oversight
-from aggregator.storage.alarms import Alarm
 from aggregator.storage.service import Service, stored
 from aggregator.storage.sessions import Viewer
-from aggregator.storage.tables import AttemptRow, CharterRow, LedgerEntryRow, SuspensionRow
+from aggregator.storage.tables import AttemptRow, CharterRow
 from privacy.dp.budget import limited
-from privacy.dp.events import Guarantee
-from privacy.errors import LedgerBroken, NotFound
+from privacy.errors import LedgerBroken
 from privacy.ledger.chain import ChainVerifier
-from privacy.ledger.entry import LedgerEntry
 from privacy.protocol.messages import ChainHead, Charter, Cohort, Seal
 from privacy.protocol.round_state import RoundState
-from privacy.report import figures
-from privacy.report.budget_report import BudgetReport, ParticipantBudget
+from privacy.report.budget_report import BudgetReport, Lifetime, ParticipantBudget
 from privacy.report.build import Outcomes, framed, participant_budget
+from privacy.report.lifetime import Lifetimes
 from privacy.report.tally import Charge, Tally
 
 RECENT_ROUNDS = 12
-RECENT_ENTRIES = 200
 _PAGE = 2000
 
 
@@ -79,36 +76,14 @@ class Overview:
         return max(self.report.participants, key=_spent, default=None)
 
 
-@dataclass(frozen=True)
-class ParticipantPage:
-    """entries: the newest first. power: (false alarms, detection) by guarantee. copies: (holders, epsilon).
-
-    forecast: when the table is used up if charges keep their pace, seconds since 1970; None if that says nothing.
-    """
-
-    budget: ParticipantBudget
-    privacy_unit: str
-    honest: int
-    entries: tuple[LedgerEntry, ...]
-    outcomes: Outcomes
-    alarms: tuple[Alarm, ...]
-    names: Mapping[str, str]
-    suspension: SuspensionRow | None
-    tightened: bool
-    below_n_min: bool
-    n_min: int
-    power: Mapping[str, tuple[tuple[float, float], ...]]
-    copies: tuple[tuple[int, float], ...]
-    forecast: int | None
-
-
 class Standings:
-    """The tally of the charter in force, kept between requests of one service."""
+    """The tally of the charter in force, and of lifetimes, kept between requests of one service."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
         self._lock = threading.Lock()
         self._tally = Tally("")
+        self._lifetimes = Lifetimes()
         self._chain = ChainVerifier()
 
     def overview(self, viewer: Viewer) -> Overview | Pending:
@@ -125,7 +100,7 @@ class Standings:
                 .order_by(AttemptRow.join_deadline.desc(), AttemptRow.sequence.desc())
                 .limit(RECENT_ROUNDS)
             ).all()
-            outcomes = _outcomes(session, in_force.digest)
+            outcomes = outcomes_of(session, in_force.digest)
             with self._lock:
                 tally = self._up_to_date(session, in_force.digest)
                 effective = {name: in_effect(session, in_force.digest, charter, name) for name in charter.partners}
@@ -139,54 +114,23 @@ class Standings:
                     for name, state in made.states.items()
                 }
                 forecasts = {
-                    one.partner: _forecast(one, tally.participant(one.partner).charges, self._service.now())
+                    one.partner: forecast(one, tally.participant(one.partner).charges, self._service.now())
                     for one in made.report.participants
                 }
                 return replace(made, states=states, waiting=waiting, forecasts=forecasts)
 
-    def participant(self, viewer: Viewer, partner: str) -> ParticipantPage:
-        """One participant's page. Raises NotFound beyond the viewer's scope, WrongState, AccountingFailed."""
-        with self._service.database.read() as session:
-            digest, charter = charter_in_force(session)
-            if not viewer.may_see(partner) or partner not in charter.partners:
-                raise NotFound("a participant of your scope", partner[:64], "open the overview")
-            outcomes = _outcomes(session, digest)
-            attempts = session.scalars(select(AttemptRow).order_by(AttemptRow.join_deadline.desc()).limit(1)).all()
-            present = plan_of(attempts[0]).event if attempts and attempts[0].charter == digest else None
-            own = in_effect(session, digest, charter, partner)
-            with self._lock:
-                tally = self._up_to_date(session, digest).participant(partner)
-                charges = list(tally.charges)
-                entries = session.scalars(
-                    select(LedgerEntryRow.entry)
-                    .where(LedgerEntryRow.participant == partner)
-                    .order_by(LedgerEntryRow.index.desc())
-                    .limit(RECENT_ENTRIES)
-                ).all()
-                budget = participant_budget(own, partner, tally, outcomes, present, curve=True)
-            stopped = oversight.suspended(session)
-            row = oversight.suspension(session, partner)
-            raised = alarms.alarms(session, partner, RECENT_ROUNDS)
-        spent = figures.counts(charge.change.event for charge in charges)
-        return ParticipantPage(
-            budget=budget,
-            privacy_unit=charter.privacy_unit,
-            honest=charter.honest,
-            entries=tuple(LedgerEntry.model_validate_json(entry) for entry in entries),
-            outcomes=outcomes,
-            alarms=tuple(alarm for alarm in raised if alarm.participant == partner),
-            names={one.partner: one.name for one in charter.roster},
-            suspension=row,
-            tightened=own is not charter,
-            below_n_min=charter.n_max - len(stopped | {partner}) < charter.n_min,
-            n_min=charter.n_min,
-            power={g.value: figures.detections(spent, g, charter.honest) for g in Guarantee} if spent else {},
-            copies=tuple(
-                (n, figures.epsilon_for_copies(spent, budget.delta, Guarantee.IN_SUM, charter.honest, n))
-                for n in ((2, 3) if spent else ())
-            ),
-            forecast=_forecast(budget, charges, self._service.now()),
-        )
+    @contextmanager
+    def followed(self, session: Session, charter: str) -> Iterator[Tally]:
+        """The tally of this charter, up to date, for as long as the caller reads it. Raises LedgerBroken."""
+        with self._lock:
+            yield self._up_to_date(session, charter)
+
+    def lifetime(self, session: Session, digest: str, partner: str) -> Lifetime:
+        """What this participant was charged under every charter. Raises LedgerBroken, AccountingFailed."""
+        charters = [stored(Charter, message).body for message in session.scalars(select(CharterRow.message))]
+        with self._lock:
+            self._up_to_date(session, digest)
+            return self._lifetimes.of(partner, {one.digest: one for one in charters})
 
     def verified(self) -> ChainHead:
         """The head up to which the whole chain has been replayed and holds. Raises LedgerBroken."""
@@ -203,11 +147,13 @@ class Standings:
 
     def _up_to_date(self, session: Session, charter: str) -> Tally:
         if self._tally.charter != charter:
-            self._tally, self._chain = Tally(charter), ChainVerifier()
+            self._tally, self._lifetimes, self._chain = Tally(charter), Lifetimes(), ChainVerifier()
         while True:
             page = list(ledger.lines(session, self._tally.head.count, _PAGE))
             for line in page:
-                self._tally.add(self._chain.add_line(line))
+                entry = self._chain.add_line(line)
+                self._tally.add(entry)
+                self._lifetimes.add(entry)
             if len(page) < _PAGE:
                 return self._tally
 
@@ -270,7 +216,7 @@ def _line(attempt: AttemptRow) -> RoundLine:
     )
 
 
-def _outcomes(session: Session, charter: str) -> dict[str, RoundState]:
+def outcomes_of(session: Session, charter: str) -> dict[str, RoundState]:
     rows = session.execute(select(AttemptRow.round, AttemptRow.state).where(AttemptRow.charter == charter))
     return {digest: RoundState(state) for digest, state in rows}
 
@@ -300,7 +246,7 @@ def in_effect(session: Session, digest: str, charter: Charter, partner: str) -> 
     return charter.model_copy(update={"roster": roster, "table": table})
 
 
-def _forecast(budget: ParticipantBudget, charges: list[Charge], now: int) -> int | None:
+def forecast(budget: ParticipantBudget, charges: list[Charge], now: int) -> int | None:
     """By the pace from the first charge to now; a pace needs two charges."""
     if budget.rounds_left is None or len(charges) < 2:
         return None

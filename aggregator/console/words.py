@@ -22,7 +22,9 @@ from aggregator.console.cookies import FORM_COOKIE, LANGUAGE_COOKIE, csrf_token,
 from privacy.report.catalogue import DEFAULT_LANGUAGE, LANGUAGES, Domain, catalogue
 from privacy.report.render import environment, stylesheet
 
-DOMAINS = tuple(Domain("aggregator.console", name) for name in ("console", "noise", "sign_in", "download"))
+DOMAINS = tuple(
+    Domain("aggregator.console", name) for name in ("console", "noise", "record", "sign_in", "download")
+)
 LANGUAGE_NAMES = {"en": "English", "ko": "한국어"}
 _REMEMBERED_SECONDS = 365 * 86400
 
@@ -40,6 +42,7 @@ def page(
             t=catalogue(language, *DOMAINS),
             languages=[(code, LANGUAGE_NAMES[code], _same_page(request, code)) for code in LANGUAGES],
             styles=[f"/console/static/{name}?v={style_digest(name)}" for name in STYLES],
+            here=request.url.path,
             csrf=csrf,
             **values,
         )

@@ -23,8 +23,10 @@ def delta(value: float) -> str:
 
 
 def percent(chance: float) -> str:
-    """Rounded up: a bound that is rounded down would promise too much."""
-    return str(min(100, math.ceil(chance * 100 - 1e-9)))
+    """In percent, rounded up: a bound that is rounded down would promise too much. Two digits below 10 %."""
+    value = chance * 100 - 1e-9
+    digits = 0 if value > 9.9 else 1 if value > 1 else 2
+    return f"{min(100.0, max(0.0, math.ceil(value * 10**digits) / 10**digits)):g}"
 
 
 def utc(seconds: int) -> str:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from aggregator.storage import ledger, oversight
 from aggregator.storage.alarms import raise_alarm
+from privacy.dp.events import Guarantee
 from privacy.protocol.words import words
+from privacy.report import figures
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import send, sign_in_as, visit
 from tests.aggregator.console.test_pages import _Strict
@@ -144,3 +148,55 @@ def test_the_plan_page_draws_both_guarantees(driver: RoundDriver, running: Runni
     sign_in_as(running, "auditor")
     text = running.http.get("/console/plan").text
     assert text.count('class="curve"') == 2
+
+
+_PAGES = {
+    "overview": "",
+    "alarms": "/alarms",
+    "charter": "/charter",
+    "ledger": "/ledger",
+    "plan": "/plan",
+    "reports": "/reports",
+}
+
+
+def test_every_page_leads_to_the_others_and_says_where_it_stands(
+    driver: RoundDriver, running: Running, page: str
+) -> None:
+    sign_in_as(running, "auditor")
+    for path in _PAGES.values():
+        text = running.http.get(f"/console{path}").text
+        for other in _PAGES.values():
+            here = ' aria-current="page"' if other == path else ""
+            assert f'<a href="/console{other}"{here}>' in text
+    for path in (page, f"/console/rounds/{driver.plan.digest}"):
+        text = running.http.get(path).text
+        assert all(f'<a href="/console{other}">' in text for other in _PAGES.values())
+        assert '<ol class="trail">' in text
+        assert text.count('aria-current="page"') == 1
+
+
+@pytest.mark.parametrize(("language", "whose"), [("en", "the service’s word"), ("ko", "서비스의 기록을 따른 것")])
+def test_pages_say_whose_word_they_are_and_how_to_check_it(
+    driver: RoundDriver, running: Running, page: str, language: str, whose: str
+) -> None:
+    sign_in_as(running, "auditor")
+    for path in (page, f"/console/rounds/{driver.plan.digest}", "/console/charter", "/console/plan"):
+        text = running.http.get(path, headers={"accept-language": language}).text
+        assert whose in text
+        assert "<pre><code>chorale-partner " in text
+    for path in (f"/console/rounds/{driver.plan.digest}", "/console/alarms", "/console/charter", "/console/ledger"):
+        assert "chorale-partner ledger verify" in running.http.get(path).text
+
+
+def test_what_an_attacker_finds_is_told_in_two_digits(driver: RoundDriver, running: Running, page: str) -> None:
+    driver.join_all()
+    sign_in_as(running, "auditor")
+    text = running.http.get(page).text
+    found = re.findall(r'<tr><th scope="row">([0-9.]+) %</th><td class="number">([0-9.]+) %</td>', text)
+    assert [rate for rate, _ in found] == ["0.1", "1", "10"]
+    spent = figures.counts([driver.plan.event])
+    for (_, told), (_, chance) in zip(
+        found, figures.detections(spent, Guarantee.IN_SUM, driver.charter.honest), strict=True
+    ):
+        assert chance * 100 <= float(told) <= chance * 100 * 1.1 + 1e-9

@@ -1,0 +1,86 @@
+"""What one participant's page shows: its budget here and over its lifetime, its entries, and who stopped it.
+
+Rules:
+1. Whoever has another scope is told that there is no such participant.
+2. Figures are privacy.report's, so that the page and a report made at the same moment agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import select
+
+from aggregator.console.standing import Standings, forecast, in_effect, outcomes_of
+from aggregator.rounds.records import charter_in_force, plan_of
+from aggregator.storage import alarms, oversight
+from aggregator.storage.alarms import Alarm
+from aggregator.storage.service import Service
+from aggregator.storage.sessions import Viewer
+from aggregator.storage.tables import AttemptRow, LedgerEntryRow, SuspensionRow
+from privacy.errors import NotFound
+from privacy.ledger.entry import LedgerEntry
+from privacy.report.budget_report import Lifetime, ParticipantBudget
+from privacy.report.build import participant_budget
+
+RECENT_ALARMS = 12
+RECENT_ENTRIES = 200
+
+
+@dataclass(frozen=True)
+class ParticipantPage:
+    """entries: the newest first.
+
+    forecast: when the table is used up if charges keep their pace, seconds since 1970; None if that says nothing.
+    """
+
+    budget: ParticipantBudget
+    lifetime: Lifetime
+    privacy_unit: str
+    entries: tuple[LedgerEntry, ...]
+    alarms: tuple[Alarm, ...]
+    names: Mapping[str, str]
+    suspension: SuspensionRow | None
+    tightened: bool
+    below_n_min: bool
+    n_min: int
+    forecast: int | None
+
+
+def participant_page(service: Service, standings: Standings, viewer: Viewer, partner: str) -> ParticipantPage:
+    """Raises NotFound beyond the viewer's scope, WrongState, AccountingFailed."""
+    with service.database.read() as session:
+        digest, charter = charter_in_force(session)
+        if not viewer.may_see(partner) or partner not in charter.partners:
+            raise NotFound("a participant of your scope", partner[:64], "open the overview")
+        attempts = session.scalars(select(AttemptRow).order_by(AttemptRow.join_deadline.desc()).limit(1)).all()
+        present = plan_of(attempts[0]).event if attempts and attempts[0].charter == digest else None
+        own = in_effect(session, digest, charter, partner)
+        with standings.followed(session, digest) as tally:
+            followed = tally.participant(partner)
+            budget = participant_budget(own, partner, followed, outcomes_of(session, digest), present, curve=True)
+            used_up = forecast(budget, followed.charges, service.now())
+        lifetime = standings.lifetime(session, digest, partner)
+        entries = session.scalars(
+            select(LedgerEntryRow.entry)
+            .where(LedgerEntryRow.participant == partner)
+            .order_by(LedgerEntryRow.index.desc())
+            .limit(RECENT_ENTRIES)
+        ).all()
+        stopped = oversight.suspended(session)
+        row = oversight.suspension(session, partner)
+        raised = alarms.alarms(session, partner, RECENT_ALARMS)
+    return ParticipantPage(
+        budget=budget,
+        lifetime=lifetime,
+        privacy_unit=charter.privacy_unit,
+        entries=tuple(LedgerEntry.model_validate_json(entry) for entry in entries),
+        alarms=tuple(alarm for alarm in raised if alarm.participant == partner),
+        names={one.partner: one.name for one in charter.roster},
+        suspension=row,
+        tightened=own is not charter,
+        below_n_min=charter.n_max - len(stopped | {partner}) < charter.n_min,
+        n_min=charter.n_min,
+        forecast=used_up,
+    )
