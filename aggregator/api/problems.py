@@ -19,10 +19,13 @@ from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import Match
 
 from privacy.errors import ChoraleError, MalformedMessage, NotFound, ServiceUnavailable, StorageFull
 from privacy.protocol.http_contract import PROBLEM_TYPE
 from privacy.protocol.problems import problem_of
+
+_METHODS = ("GET", "POST", "PUT")
 
 _log = structlog.get_logger("chorale.problems")
 
@@ -56,8 +59,18 @@ async def _http_error(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
     came = f"{request.method} {request.url.path}"[:300]
     if error.status_code in (404, 405):
-        return problem(NotFound("a route of docs/http.md", came, "check method and path"), error.status_code)
+        answer = problem(NotFound("a route of docs/http.md", came, "check method and path"), error.status_code)
+        if error.status_code == 405:
+            answer.headers["allow"] = ", ".join(_allowed(request))
+        return answer
     return problem(MalformedMessage("a well-formed HTTP request", came, "correct the request"), error.status_code)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of every route with this path (RFC 9110, 15.5.6); the framework names the first route's alone."""
+    asked = [(method, {**request.scope, "method": method}) for method in _METHODS]
+    routes = request.app.routes
+    return [method for method, scope in asked if any(route.matches(scope)[0] is Match.FULL for route in routes)]
 
 
 async def _disk_error(request: Request, error: Exception) -> JSONResponse:

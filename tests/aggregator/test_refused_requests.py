@@ -117,6 +117,19 @@ def test_routes_that_are_none(driver: RoundDriver, method: str, target: str, sta
 
 
 @pytest.mark.parametrize(
+    ("target", "allowed"),
+    [("/v1/about", "GET"), ("/v1/enrolments", "GET, POST"), (f"/v1/rounds/{'ab' * 32}/joins", "POST")],
+)
+@pytest.mark.parametrize("method", ["DELETE", "PATCH", "TRACE", "BREW"])
+def test_a_method_that_is_none_is_told_which_there_are(
+    running: Running, method: str, target: str, allowed: str
+) -> None:
+    answer = running.http.request(method, target)
+    refused(answer, 405, "not-found")
+    assert answer.headers["allow"] == allowed
+
+
+@pytest.mark.parametrize(
     "body",
     [
         b"",
