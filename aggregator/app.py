@@ -40,7 +40,7 @@ from aggregator.rounds.webhooks import Webhooks
 from aggregator.settings import Settings
 from aggregator.storage.blobs import LocalBlobs
 from aggregator.storage.database import Database
-from aggregator.storage.folder import load_keys, serving
+from aggregator.storage.folder import load_keys, require_recovered, serving
 from aggregator.storage.nonces import NonceStore, boot_id
 from aggregator.storage.notifier import Notifier
 from aggregator.storage.service import Service
@@ -56,6 +56,7 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
     pool: where shards are added, the caller's to close; `settings.sum_workers` spawned processes unless given.
     """
     keys = load_keys(settings.folder)  # before anything is made in a folder that is none
+    require_recovered(settings.folder)
     notifier = Notifier()
     database = Database(settings.database, notifier.publish)
     database.migrate()
@@ -134,6 +135,7 @@ def serve(settings: Settings) -> None:
     """
     configure_logging()
     load_keys(settings.folder)
+    require_recovered(settings.folder)
     with serving(settings.folder), listening(settings.host, settings.port) as bound:
         app = create_app(settings, SystemClock(), SystemRandom())
         config = uvicorn.Config(

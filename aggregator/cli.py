@@ -1,8 +1,8 @@
 """`chorale-server`: makes a service, runs it, and does the operator's work on it.
 
 Rules:
-1. Only `init` and `serve` touch the service's folder; every other command speaks HTTP, signed with the operator
-   key, which the service's process never sees.
+1. Only `init`, `serve`, `backup`, `restore` and `recover` touch the service's folder; every other command speaks
+   HTTP, signed with the operator key, which the service's process never sees.
 2. What is signed is shown first; `--yes` is for scripts.
 3. A refusal is printed on stderr with what was expected, what came and what to do, and ends with status 1.
 The decisions are in aggregator/operator; this only asks, calls and prints.
@@ -19,6 +19,8 @@ from typing import Annotated
 
 import typer
 
+from aggregator.backup import commands as backup_commands
+from aggregator.backup.commands import SERVICE_SUBFOLDER, service_folder
 from aggregator.operator import account_commands, ledger_commands, report_commands, screens
 from aggregator.operator.asking import confirm, passphrase_prompt, print_line, show
 from aggregator.operator.budget_plan import budget_plan
@@ -45,7 +47,6 @@ from privacy.protocol.words import words
 from privacy.randomness import SystemRandom
 
 INTERRUPTED = 130
-SERVICE_SUBFOLDER = "service"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 charter_app = typer.Typer(no_args_is_help=True, help="Charters.")
@@ -93,10 +94,9 @@ def init(
 def serve(folder: Annotated[Path, typer.Argument()] = Path(SERVICE_SUBFOLDER)) -> None:
     """Run the service of FOLDER (or of FOLDER/service) until it is told to stop."""
     from aggregator.app import serve as run
-    from aggregator.settings import SETTINGS_FILE, Settings
+    from aggregator.settings import Settings
 
-    inner = folder / SERVICE_SUBFOLDER
-    run(Settings.load(inner if (inner / SETTINGS_FILE).is_file() else folder))
+    run(Settings.load(service_folder(folder)))
 
 
 @app.command()
@@ -248,6 +248,9 @@ def status(operator: OperatorPath = HERE, as_json: Json = False) -> None:
 
 
 app.add_typer(ledger_commands.app, name="ledger")
+app.command()(backup_commands.backup)
+app.command()(backup_commands.restore)
+app.command()(backup_commands.recover)
 app.command("officer-link")(account_commands.officer_link)
 
 

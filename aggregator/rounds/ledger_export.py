@@ -13,24 +13,27 @@ from collections.abc import Iterator
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from aggregator.rounds.records import charter_in_force
 from aggregator.storage import ledger
 from aggregator.storage.service import Service, stored
 from aggregator.storage.tables import AcceptanceRow, AttemptRow, CharterRow, ConfirmationRow
-from privacy.errors import WrongState
 from privacy.ledger.checkpoint import sign_checkpoint
 from privacy.ledger.export import service_export
-from privacy.protocol.messages import Charter, CharterAcceptance, Confirmation, Signed
+from privacy.protocol.messages import Charter, CharterAcceptance, Checkpoint, Confirmation, Signed
 
 
 def preamble(service: Service) -> bytes:
     """Lines up to the first entry. Raises WrongState before a charter is in force."""
     with service.database.read() as session:
-        rows = session.scalars(select(CharterRow).where(CharterRow.in_force).order_by(CharterRow.sequence)).all()
-        if not rows:
-            raise WrongState("a charter that every partner has signed", "none yet", "wait for the acceptances")
-        charters = [(stored(Charter, row.message), acceptances(session, row.digest)) for row in rows]
-        checkpoint = sign_checkpoint(rows[-1].digest, ledger.head(session), service.keys.server)
-        return b"".join(service_export(charters, checkpoint, _countersignatures(session, charters), ()))
+        charter, _ = charter_in_force(session)
+        return b"".join(lines(session, sign_checkpoint(charter, ledger.head(session), service.keys.server)))
+
+
+def lines(session: Session, checkpoint: Signed[Checkpoint]) -> Iterator[bytes]:
+    """The same of the snapshot that `session` reads, line by line."""
+    rows = session.scalars(select(CharterRow).where(CharterRow.in_force).order_by(CharterRow.sequence)).all()
+    charters = [(stored(Charter, row.message), acceptances(session, row.digest)) for row in rows]
+    yield from service_export(charters, checkpoint, _countersignatures(session, charters), ())
 
 
 def acceptances(session: Session, charter: str) -> list[Signed[CharterAcceptance]]:

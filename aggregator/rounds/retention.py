@@ -25,8 +25,8 @@ def sweep(service: Service) -> None:
     """Delete what no one needs any more; cheap when there is nothing."""
     with service.database.read() as session:
         kept = session.scalars(select(AttemptRow).where(or_(AttemptRow.uploads_kept, AttemptRow.sums_kept))).all()
-        uploads = [row.round for row in kept if row.uploads_kept and _uploads_may_go(session, row)]
-        sums = [row.round for row in kept if row.sums_kept and _sums_may_go(session, row)]
+        uploads = [row.round for row in kept if row.uploads_kept and uploads_may_go(session, row)]
+        sums = [row.round for row in kept if row.sums_kept and sums_may_go(session, row)]
     for round_digest in uploads:
         service.blobs.delete(f"rounds/{round_digest}/uploads")
         service.blobs.delete(f"rounds/{round_digest}/boxes")
@@ -39,7 +39,8 @@ def sweep(service: Service) -> None:
             find(session, round_digest, lock=True).sums_kept = False
 
 
-def _uploads_may_go(session: Session, attempt: AttemptRow) -> bool:
+def uploads_may_go(session: Session, attempt: AttemptRow) -> bool:
+    """Rule 1."""
     state = state_of(attempt)
     if not state.ended or not _later_confirmed(session, attempt):
         return False
@@ -62,7 +63,8 @@ def _later_confirmed(session: Session, attempt: AttemptRow) -> bool:
     return later is not None
 
 
-def _sums_may_go(session: Session, attempt: AttemptRow) -> bool:
+def sums_may_go(session: Session, attempt: AttemptRow) -> bool:
+    """Rule 2."""
     state = state_of(attempt)
     if state is not RoundState.CONFIRMED:
         return state.ended and _later_confirmed(session, attempt)

@@ -5,6 +5,8 @@ Rules:
 2. `operator.pub` holds the operator's public keys; the private one is never in this folder and never read here.
 3. A folder that exists with a key in it is not made anew: a new key would orphan every charter that names the old.
 4. One process serves a folder: a second would sweep away the first one's uploads under way.
+5. A folder that comes from a backup bears a mark, and is not served before `recover` takes it away: partners may
+   hold what this folder has forgotten, and an entry written before that is known would fork the ledger.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from aggregator.settings import SETTINGS_FILE
-from privacy.errors import ConfigurationError, FolderInUse
+from privacy.errors import ConfigurationError, FolderInUse, RolledBack
 from privacy.protocol.canonical import canonical
 from privacy.protocol.messages import SigningKeys
 from privacy.protocol.signing import SEED_BYTES, SigningKey
@@ -28,6 +30,7 @@ from privacy.randomness import RandomSource
 
 SERVER_KEY_FILE = "server.key"
 OPERATOR_FILE = "operator.pub"
+RESTORED_FILE = "restored.json"
 _LOCK_FILE = "serving.lock"
 
 
@@ -94,6 +97,16 @@ def serving(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def require_recovered(path: Path) -> None:
+    """Rule 5. Raises RolledBack."""
+    if (path / RESTORED_FILE).exists():
+        raise RolledBack(
+            "a service's folder that knows all that it ever signed",
+            "one restored from a backup, and nobody has said yet what it lost",
+            f"see `chorale-server recover --help`, then run it for {path}",
+        )
 
 
 def load_keys(path: Path) -> ServiceKeys:
