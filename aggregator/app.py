@@ -3,7 +3,8 @@
 Rules:
 1. Everything with an effect is made here and handed on in one typed `Service`, at `app.state.service`.
 2. The schema is brought up to date before the first request; sums that a crash cut off are made again.
-3. Logs are JSON lines without bodies, tokens or query strings.
+3. Logs are JSON lines without bodies, tokens or query strings; libraries that log whom they call, or with what, are
+   heard from WARNING on.
 """
 
 from __future__ import annotations
@@ -48,6 +49,8 @@ from privacy.clock import Clock, SystemClock
 from privacy.randomness import RandomSource, SystemRandom
 
 GRACE_SECONDS = 5
+# httpx logs whole addresses, and a webhook's may hold a secret; the others log headers, forms and rows.
+QUIET = ("alembic", "httpx", "httpcore", "authlib", "sqlalchemy")
 
 
 def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Executor | None = None) -> FastAPI:
@@ -174,4 +177,5 @@ def configure_logging() -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.INFO)
-    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)

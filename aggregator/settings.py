@@ -2,7 +2,8 @@
 
 Rules:
 1. Everything the service keeps lies in one folder: settings, online key, operator's public keys, database, blobs.
-2. Sizes that the wire is checked against are here, and nowhere else as numbers.
+2. What may hold a secret (a password in an address) shows in no repr.
+3. Sizes that the wire is checked against are here, and nowhere else as numbers.
 The operator's private key is no setting: the service never reads it.
 """
 
@@ -75,7 +76,7 @@ class Settings(BaseSettings):
     )
 
     folder: Path
-    database_url: str = ""
+    database_url: Annotated[str, Field(repr=False)] = ""
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8470
     public_url: str = ""
@@ -86,7 +87,7 @@ class Settings(BaseSettings):
     session_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 12 * 3600
     session_idle_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 3600
     two_persons_to_resume: bool = True
-    alarm_webhooks: Annotated[tuple[str, ...], Field(max_length=8)] = ()
+    alarm_webhooks: Annotated[tuple[str, ...], Field(max_length=8, repr=False)] = ()
     officer_link_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
 
     oidc: Oidc | None = None

@@ -62,12 +62,12 @@ class InvitationRequest(Shape):
 
 class Invitation(Shape):
     partner: PartnerId
-    token: str
+    token: Annotated[str, Field(repr=False)]
     expires: int
 
 
 class EnrolmentRequest(Shape):
-    token: Annotated[str, Field(min_length=1, max_length=200)]
+    token: Annotated[str, Field(min_length=1, max_length=200, repr=False)]
     enrolment: dict[str, Any]
 
 
@@ -239,7 +239,7 @@ class OfficerLinkRequest(Shape):
 
 
 class OfficerLink(Shape):
-    url: str
+    url: Annotated[str, Field(repr=False)]
     expires: int
 
 

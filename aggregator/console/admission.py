@@ -50,6 +50,9 @@ class Whence:
     browser: str
     session: str
 
+    def __repr__(self) -> str:
+        return f"Whence({self.address}, <tokens withheld>)"
+
 
 @dataclass(frozen=True)
 class _Counted:

@@ -49,7 +49,7 @@ class About(Answer):
 
 class Invitation(Answer):
     partner: PartnerId
-    token: str
+    token: Annotated[str, Field(repr=False)]
     expires: float
 
 
@@ -173,7 +173,7 @@ class Budgets(Answer):
 
 
 class OfficerLink(Answer):
-    url: str
+    url: Annotated[str, Field(repr=False)]
     expires: float
 
 

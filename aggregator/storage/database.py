@@ -38,7 +38,8 @@ class Database:
 
     def __init__(self, url: str, publish: Callable[[str], None]) -> None:
         # Pre-ping: a connection that a restart of the database cut off is replaced before it is used.
-        self.engine = create_engine(url, pool_pre_ping=True)
+        # Hidden parameters: an error's text, and what its trace logs, would hold the values of the statement.
+        self.engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
         self._publish = publish
         # In one process writers queue here in turn: SQLite's own busy handler sleeps and is not fair, and on
         # PostgreSQL those who wait would hold connections that readers need.
