@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 
 from aggregator.console.standing import Standings, forecast, in_effect, outcomes_of
+from aggregator.console.statements import LedgersBeside, Statement, ledgers_beside, signed_statements
 from aggregator.rounds.records import charter_in_force, plan_of
 from aggregator.storage import alarms, oversight
 from aggregator.storage.alarms import Alarm
@@ -21,7 +22,7 @@ from aggregator.storage.sessions import Viewer
 from aggregator.storage.tables import AttemptRow, LedgerEntryRow, SuspensionRow
 from privacy.errors import NotFound
 from privacy.ledger.entry import LedgerEntry
-from privacy.report.budget_report import Lifetime, ParticipantBudget
+from privacy.report.budget_report import ParticipantBudget
 from privacy.report.build import participant_budget
 
 RECENT_ALARMS = 12
@@ -36,7 +37,8 @@ class ParticipantPage:
     """
 
     budget: ParticipantBudget
-    lifetime: Lifetime
+    statements: tuple[Statement, ...]
+    beside: LedgersBeside
     privacy_unit: str
     entries: tuple[LedgerEntry, ...]
     alarms: tuple[Alarm, ...]
@@ -62,6 +64,8 @@ def participant_page(service: Service, standings: Standings, viewer: Viewer, par
             budget = participant_budget(own, partner, followed, outcomes_of(session, digest), present, curve=True)
             used_up = forecast(budget, followed.charges, service.now())
         lifetime = standings.lifetime(session, digest, partner)
+        statements = signed_statements(session, partner)
+        beside = ledgers_beside(session, partner)
         entries = session.scalars(
             select(LedgerEntryRow.entry)
             .where(LedgerEntryRow.participant == partner)
@@ -72,8 +76,9 @@ def participant_page(service: Service, standings: Standings, viewer: Viewer, par
         row = oversight.suspension(session, partner)
         raised = alarms.alarms(session, partner, RECENT_ALARMS)
     return ParticipantPage(
-        budget=budget,
-        lifetime=lifetime,
+        budget=budget.model_copy(update={"lifetime": lifetime}),
+        statements=statements,
+        beside=beside,
         privacy_unit=charter.privacy_unit,
         entries=tuple(LedgerEntry.model_validate_json(entry) for entry in entries),
         alarms=tuple(alarm for alarm in raised if alarm.participant == partner),

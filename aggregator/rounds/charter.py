@@ -75,7 +75,11 @@ def accept(service: Service, charter_digest: str, partner: str, signed: Signed[C
         newest = session.scalar(select(func.max(CharterRow.sequence)))
         if row.sequence != newest:
             raise Conflict("the newest draft", "one that was replaced", "fetch the latest charter")
-        session.add(AcceptanceRow(charter=charter_digest, partner=partner, message=signed.canonical_bytes))
+        session.add(
+            AcceptanceRow(
+                charter=charter_digest, partner=partner, message=signed.canonical_bytes, received=service.now()
+            )
+        )
         session.flush()
         acceptances = {
             name: stored(CharterAcceptance, message)

@@ -78,6 +78,7 @@ def _confirm(service: Service, round_digest: str, partner: str, signed: Signed[C
                 complete=tuple(item.partner for item in body.fingerprints) == contributors,
                 countersigned=body.checkpoint.count,
                 message=signed.canonical_bytes,
+                received=service.now(),
             )
         )
         alarming.noise_found(session, attempt, body, service.now())
@@ -124,7 +125,13 @@ def vote_void(service: Service, round_digest: str, partner: str, signed: Signed[
             raise MalformedMessage("digests of stored openings", "others", "list the openings that you fetched")
         check_void_vote(len(set(body.openings)), needed, attempt.open_deadline, service.now())
         session.add(
-            VoidRow(round=round_digest, partner=partner, digest=signed.digest, message=signed.canonical_bytes)
+            VoidRow(
+                round=round_digest,
+                partner=partner,
+                digest=signed.digest,
+                message=signed.canonical_bytes,
+                received=service.now(),
+            )
         )
         changed(session, attempt)
         session.flush()

@@ -56,7 +56,11 @@ def join(service: Service, round_digest: str, partner: str, signed: Signed[Join]
         oversight.require_not_suspended(session, partner)
         ledger.reserve(session, charter, plan_of(attempt), round_digest, partner, now)
         alarming.ledgers_compared(session, attempt, partner, signed.body, now)
-        session.add(JoinRow(round=round_digest, partner=partner, digest=digest, message=signed.canonical_bytes))
+        session.add(
+            JoinRow(
+                round=round_digest, partner=partner, digest=digest, message=signed.canonical_bytes, received=now
+            )
+        )
         changed(session, attempt)
 
 

@@ -66,7 +66,13 @@ def open_seal(
         require(state_of(attempt), *_DECODABLE)
         write_blob(service.blobs, result_boxes_name(round_digest, partner), attachment)
         session.add(
-            OpeningRow(round=round_digest, partner=partner, digest=signed.digest, message=signed.canonical_bytes)
+            OpeningRow(
+                round=round_digest,
+                partner=partner,
+                digest=signed.digest,
+                message=signed.canonical_bytes,
+                received=service.now(),
+            )
         )
         changed(session, attempt)
 
@@ -105,7 +111,13 @@ def refuse(service: Service, round_digest: str, partner: str, signed: Signed[Ref
                 raise Conflict(f"the refusal that {partner} sent first", "another", "leave it: the first is kept")
             return
         session.add(
-            RefusalRow(round=round_digest, partner=partner, digest=signed.digest, message=signed.canonical_bytes)
+            RefusalRow(
+                round=round_digest,
+                partner=partner,
+                digest=signed.digest,
+                message=signed.canonical_bytes,
+                received=service.now(),
+            )
         )
         alarming.opening_refused(session, attempt, body, service.now())
         changed(session, attempt)

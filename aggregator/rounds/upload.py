@@ -106,6 +106,7 @@ def announce_upload(
             shard_digests=shard_digests,
             receipt=None,
             in_seal=False,
+            received=service.now(),
         )
         session.add(row)
         changed(session, attempt)
@@ -216,6 +217,7 @@ def receipt(service: Service, round_digest: str, partner: str) -> bytes:
             manifest=upload.digest,
         )
         upload.receipt = sign(body, SERVER, service.keys.server).canonical_bytes
+        upload.receipted = service.now()
         changed(session, attempt)
         return upload.receipt
 

@@ -5,6 +5,7 @@ Rules:
 2. `attempts.version` grows with every change that the round document shows.
 3. `ledger_entries` is append-only: the migrations' triggers refuse all but the next entry.
 4. Tokens are stored as their SHA-256.
+5. `received` is when a signed statement came, by our clock; None where it came before that was kept.
 Times are seconds since 1970 UTC.
 """
 
@@ -59,6 +60,7 @@ class AcceptanceRow(Table):
     charter: Mapped[str] = mapped_column(ForeignKey("charters.digest"), primary_key=True)
     partner: Mapped[str] = mapped_column(NAME, primary_key=True)
     message: Mapped[bytes]
+    received: Mapped[int | None]
 
 
 class CampaignRow(Table):
@@ -142,6 +144,7 @@ class JoinRow(Table):
     partner: Mapped[str] = mapped_column(NAME, primary_key=True)
     digest: Mapped[str] = mapped_column(DIGEST)
     message: Mapped[bytes]
+    received: Mapped[int | None]
 
 
 class UploadRow(Table):
@@ -154,6 +157,8 @@ class UploadRow(Table):
     shard_digests: Mapped[bytes]
     receipt: Mapped[bytes | None]
     in_seal: Mapped[bool]
+    received: Mapped[int | None]
+    receipted: Mapped[int | None]
 
 
 class ShardRow(Table):
@@ -171,6 +176,7 @@ class OpeningRow(Table):
     partner: Mapped[str] = mapped_column(NAME, primary_key=True)
     digest: Mapped[str] = mapped_column(DIGEST)
     message: Mapped[bytes]
+    received: Mapped[int | None]
 
 
 class RefusalRow(Table):
@@ -179,6 +185,7 @@ class RefusalRow(Table):
     partner: Mapped[str] = mapped_column(NAME, primary_key=True)
     digest: Mapped[str] = mapped_column(DIGEST)
     message: Mapped[bytes]
+    received: Mapped[int | None]
 
 
 class ConfirmationRow(Table):
@@ -193,6 +200,7 @@ class ConfirmationRow(Table):
     complete: Mapped[bool]
     countersigned: Mapped[int]
     message: Mapped[bytes]
+    received: Mapped[int | None]
 
 
 class VoidRow(Table):
@@ -201,6 +209,7 @@ class VoidRow(Table):
     partner: Mapped[str] = mapped_column(NAME, primary_key=True)
     digest: Mapped[str] = mapped_column(DIGEST)
     message: Mapped[bytes]
+    received: Mapped[int | None]
 
 
 class HoldingRow(Table):
