@@ -15,24 +15,28 @@ import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
+import numpy as np
+from numpy.typing import NDArray
+
 from aggregator.storage.folder import load_keys
 from client_sdk.agent import Agent
 from client_sdk.attempt import Attempt, JoinedAttempt, Outcome
 from client_sdk.journal import AttemptRecord
 from client_sdk.opening import release
+from privacy.clock import Clock
 from privacy.protocol.canonical import canonical
 from privacy.protocol.http_contract import IDENTITY_HEADER
 from privacy.protocol.identifiers import SERVER
 from privacy.protocol.messages import Abort, BodyT, Cohort, Plan, Seal, Signed, parse_signed
 from privacy.protocol.signing import SigningKey, sign
-from tests.client_sdk.choir import Choir, choir, values_for
+from tests.client_sdk.choir import PARAMETERS, PROBES, Choir, choir, values_for
 from tests.consortium import done
 
 
@@ -156,7 +160,11 @@ class Siege:
 
     def at(self, name: str, act: Callable[[Agent], Result]) -> Result:
         """What `act` gives, run where this partner lives."""
-        return self._desks[name].submit(lambda: act(self.agents[name])).result()
+        return self.begin(name, act).result()
+
+    def begin(self, name: str, act: Callable[[Agent], Result]) -> Future[Result]:
+        """The same, while others do something else."""
+        return self._desks[name].submit(lambda: act(self.agents[name]))
 
     def each(self, names: Sequence[str], act: Callable[[str, Agent], Result]) -> dict[str, Result]:
         """The same for several at once."""
@@ -220,7 +228,15 @@ class Siege:
         raise AssertionError("stopped")
 
     def upload(self, joined: Mapping[str, JoinedAttempt]) -> None:
-        self.each(list(joined), lambda name, agent: agent.contribute(joined[name], values_for(name)))
+        self.each(list(joined), lambda name, agent: agent.contribute(joined[name], self.values(name)))
+
+    def values(self, name: str) -> NDArray[np.int32]:
+        """What this partner contributes."""
+        return values_for(name, self.choir.parameters + PROBES)
+
+    def exact(self, names: Sequence[str] | None = None) -> NDArray[np.int64]:
+        """The integer sum of what these partners, all by default, contribute."""
+        return np.sum([self.values(name) for name in names or self.names], axis=0, dtype=np.int64)
 
     def sealed(self, plan: Plan) -> Signed[Seal]:
         """Everyone joins and uploads; the seal that the honest service makes of it."""
@@ -249,11 +265,11 @@ class Siege:
 
     def finish(self, plan: Plan, names: Sequence[str] | None = None) -> dict[str, Outcome]:
         """These partners, everyone by default, see the attempt through from wherever they stand."""
-        outcomes = self.each(names or self.names, lambda _, agent: self._seen_through(agent, plan))
+        outcomes = self.each(names or self.names, lambda _, agent: self.seen_through(agent, plan))
         self.state = next(iter(outcomes.values())).state
         return outcomes
 
-    def _seen_through(self, agent: Agent, plan: Plan) -> Outcome:
+    def seen_through(self, agent: Agent, plan: Plan) -> Outcome:
         for item in agent.attend(self.campaign, agent.current_state(self.campaign), take_part=True):
             if isinstance(item, Outcome) and item.round_digest == plan.digest:
                 return item
@@ -298,9 +314,12 @@ class Siege:
 
 
 @contextmanager
-def besieged(root: Path, size: int = 4, n_min: int = 3) -> Iterator[Siege]:
+def besieged(
+    root: Path, size: int = 4, n_min: int = 3, clock: Clock | None = None, parameters: int = PARAMETERS
+) -> Iterator[Siege]:
+    """`clock`: of service, operator and partners, where not the machine's."""
     server = LyingServer()
-    with choir(root, size, n_min, wrap=server.before) as made, ExitStack() as stack:
+    with choir(root, size, n_min, clock, server.before, parameters) as made, ExitStack() as stack:
         siege = Siege(made, server, load_keys(root / "server").server, stack)
         try:
             yield siege

@@ -116,9 +116,11 @@ class Choir:
         patience: float = 20.0,
         http: httpx.Client | None = None,
         around: Callable[..., Outside] = outside,
+        parameters: int = PARAMETERS,
     ) -> None:
         """`http`, `around`: the operator's line to the service, and everyone's world, where not the real ones."""
         self.root = root
+        self.parameters = parameters
         self.url = url
         self.size = size
         self.n_min = n_min
@@ -194,11 +196,11 @@ class Choir:
 
     def make_campaign(self, **changes: Any) -> tuple[ModelState, Campaign]:
         rule = UpdateRule(kind="sgd", learning_rate=0.5)
-        state = genesis(rule, np.zeros(PARAMETERS), SeededSource("genesis"))
+        state = genesis(rule, np.zeros(self.parameters), SeededSource("genesis"))
         values: dict[str, Any] = {
             "charter": self.charter.digest,
             "name": "trunk",
-            "parameters": (ParameterShape(name="weight", shape=(PARAMETERS,)),),
+            "parameters": (ParameterShape(name="weight", shape=(self.parameters,)),),
             "update_rule": rule,
             "clip": 1.0,
             "denominator": 100.0,
@@ -223,7 +225,7 @@ class Choir:
             "attempt": 1,
             "kind": "training",
             "base_state": base,
-            "layout": VectorLayout(parameters=PARAMETERS, probes=PROBES, lane_width=24, shift=8),
+            "layout": VectorLayout(parameters=self.parameters, probes=PROBES, lane_width=24, shift=8),
             "event": EVENT,
             "deadlines": Deadlines(join=now + seconds[0], upload=now + seconds[1], open=now + seconds[2]),
         }
@@ -265,6 +267,7 @@ def choir(
     n_min: int = 3,
     clock: Clock | None = None,
     wrap: Callable[[Any], Any] = as_it_is,
+    parameters: int = PARAMETERS,
 ) -> Iterator[Choir]:
     """A constituted consortium of `size` on its own service."""
     operator = SigningKey.generate(SeededSource("operator key"))
@@ -272,7 +275,8 @@ def choir(
     create_server_folder(folder, operator.public, SystemRandom())
     with ExitStack() as stack:
         url = stack.enter_context(serving(Settings(folder=folder, shard_bytes=32768, sum_workers=1), clock, wrap))
-        yield Choir(root, url, operator, size, n_min, around=partial(outside, clock=clock or SystemClock()))
+        around = partial(outside, clock=clock or SystemClock())
+        yield Choir(root, url, operator, size, n_min, around=around, parameters=parameters)
 
 
 def together(names: list[str], act: Any) -> dict[str, Any]:
