@@ -106,8 +106,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return value
 
 
-# A whole string, or one cut off by the end: possessive, so that it always matches and never looks twice; what has no
-# backslash in it in one stride.
+# A whole string, or one cut off by the end: possessive, so that it always matches and never looks twice; what has
+# no backslash in it in one stride.
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+\\?"?', re.DOTALL)
 _BRACKETS = re.compile(rb"[][{}]")
 
