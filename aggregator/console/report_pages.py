@@ -2,7 +2,8 @@
 
 Rules: those of pages.py, and
 1. A form makes a report; the page it leads to offers the bytes that were made, and the signature of just these.
-2. Whoever has another scope gets the same answer as for a report that is not there.
+2. A form that is refused comes back filled in.
+3. Whoever has another scope gets the same answer as for a report that is not there.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from aggregator.console.refusals import Refused, refused
 from aggregator.console.security import ConsoleRoute, Form, SignedIn, TheService
 from aggregator.console.words import LANGUAGE_NAMES, page
 from aggregator.rounds.records import charter_in_force
@@ -19,7 +21,7 @@ from aggregator.rounds.reporting import make_report
 from aggregator.storage.reports import MadeReport
 from aggregator.storage.service import Service
 from aggregator.storage.sessions import Viewer
-from privacy.errors import NotAllowed, NotFound
+from privacy.errors import ConfigurationError, NotAllowed, NotFound, ServiceUnavailable
 from privacy.report.shown import day
 from privacy.report.signature import FORMATS, SUFFIX, format_of
 
@@ -28,6 +30,12 @@ router = APIRouter(prefix="/console", route_class=ConsoleRoute, include_in_schem
 
 @router.get("/reports")
 def choose(request: Request, viewer: SignedIn, service: TheService) -> Response:
+    return _form(request, viewer, service)
+
+
+def _form(
+    request: Request, viewer: Viewer, service: Service, *, status: int = 200, came: Refused | None = None
+) -> Response:
     with service.database.read() as session:
         charter = charter_in_force(session)[1]
     subjects = [(entry.partner, entry.name) for entry in charter.roster if viewer.may_see(entry.partner)]
@@ -37,18 +45,21 @@ def choose(request: Request, viewer: SignedIn, service: TheService) -> Response:
         "languages": LANGUAGE_NAMES,
         "today": day(service.now()),
     }
-    return page(request, "reports.html", shown=shown, signed_in=viewer)
+    return page(request, "reports.html", status=status, shown=shown, refused=came, signed_in=viewer)
 
 
 @router.post("/reports")
-def make(fields: Form, viewer: SignedIn, service: TheService) -> Response:
+def make(request: Request, fields: Form, viewer: SignedIn, service: TheService) -> Response:
     participant = fields.get("participant") or None
     allowed = viewer.whole_consortium if participant is None else viewer.may_see(participant)
     if not allowed:
         raise NotAllowed(f"a report on {viewer.scope}", participant or "the consortium", "choose your own")
-    form = format_of(fields.get("format", "pdf"))
     language = fields.get("in", "en")
-    made = make_report(service, participant, form, language, fields.get("from"), fields.get("to"))
+    try:
+        form = format_of(fields.get("format", "pdf"))
+        made = make_report(service, participant, form, language, fields.get("from"), fields.get("to"))
+    except (ConfigurationError, ServiceUnavailable) as error:
+        return _form(request, viewer, service, status=error.status, came=refused("reports", error, fields))
     service.reports.keep(made, service.clock.now())
     return RedirectResponse(f"/console/reports/{made.sha256}", status_code=303)
 
@@ -71,7 +82,7 @@ def signature(sha256: str, viewer: SignedIn, service: TheService) -> Response:
 
 
 def _found(service: Service, viewer: Viewer, sha256: str) -> MadeReport:
-    """Rule 2."""
+    """Rule 3."""
     found = service.reports.find(sha256, service.clock.now())
     if not (viewer.whole_consortium if found.participant is None else viewer.may_see(found.participant)):
         raise NotFound("a report that was made lately", sha256[:64], "make it again")

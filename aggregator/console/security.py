@@ -18,6 +18,7 @@ from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
 from aggregator.console.cookies import CSRF_FIELD, SESSION_COOKIE, check_csrf, delete_cookie, is_https, read_cookie
+from aggregator.console.refusals import words_of
 from aggregator.console.words import page
 from aggregator.storage.service import Service
 from aggregator.storage.sessions import Viewer, find_session, touch_session
@@ -119,15 +120,16 @@ Form = Annotated[dict[str, str], Depends(form)]
 
 
 def sign_in_form(
-    request: Request, *, status: int = 200, about: str = "welcome", session_ends: bool = False
+    request: Request, *, status: int = 200, about: str = "welcome", name: str = "", session_ends: bool = False
 ) -> Response:
-    """The page that asks for name, password and code; about: what it says first."""
+    """The page that asks for name, password and code; about: what it says first; name: what was typed before."""
     oidc = the_service(request).settings.oidc
     return page(
         request,
         "sign_in.html",
         status=status,
         about=about,
+        name=name,
         provider=None if oidc is None else oidc.name or oidc.issuer,
         signed_in=None,
         session_ends=session_ends,
@@ -143,4 +145,4 @@ def error_page(request: Request, error: ChoraleError) -> Response:
         return response
     if isinstance(error, NotFound):
         return page(request, "notice.html", status=404, about="error.not_found", signed_in=None, back=True)
-    return page(request, "error.html", status=error.status, error=error, signed_in=None)
+    return page(request, "error.html", status=error.status, error=error, words=words_of(error), signed_in=None)

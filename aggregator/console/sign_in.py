@@ -48,9 +48,9 @@ def sign_in(request: Request, fields: Form, service: TheService) -> Response:
     try:
         admitted = by_password(service, typed, whence(request))
     except NotAuthenticated as error:
-        return sign_in_form(request, status=error.status, about="refused")
+        return sign_in_form(request, status=error.status, about="refused", name=typed.name)
     except (TooManyAttempts, ServiceUnavailable) as error:
-        return sign_in_form(request, status=error.status, about="delayed")
+        return sign_in_form(request, status=error.status, about="delayed", name=typed.name)
     return enter(request, service, admitted)
 
 

@@ -10,7 +10,7 @@ Rules:
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.resources import files
 from typing import Any
 
@@ -19,11 +19,12 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader
 
 from aggregator.console.cookies import FORM_COOKIE, LANGUAGE_COOKIE, csrf_token, read_cookie, set_cookie
+from aggregator.console.sentences import said
 from privacy.report.catalogue import DEFAULT_LANGUAGE, LANGUAGES, Domain, catalogue
 from privacy.report.render import environment, stylesheet
 
 DOMAINS = tuple(
-    Domain("aggregator.console", name) for name in ("console", "noise", "record", "sign_in", "download")
+    Domain("aggregator.console", name) for name in ("console", "noise", "record", "refusal", "sign_in", "download")
 )
 LANGUAGE_NAMES = {"en": "English", "ko": "한국어"}
 _REMEMBERED_SECONDS = 365 * 86400
@@ -32,19 +33,24 @@ _REMEMBERED_SECONDS = 365 * 86400
 def page(
     request: Request, template: str, *, status: int = 200, session_ends: bool = False, **values: Any
 ) -> Response:
-    """A page; `signed_in` must be among the values: a Viewer, or None. Its forms carry `csrf` (cookies.py)."""
+    """A page; `signed_in` must be among the values: a Viewer, or None. Its forms carry `csrf` (cookies.py).
+
+    refused: a form of it that comes back (refusals.py).
+    """
     language = language_of(request)
     csrf, fresh = csrf_token(request, session_ends=session_ends)
+    t = catalogue(language, *DOMAINS)
     html = (
         _environment()
         .get_template(template)
         .render(
-            t=catalogue(language, *DOMAINS),
+            t=t,
+            said=partial(said, t=t),
             languages=[(code, LANGUAGE_NAMES[code], _same_page(request, code)) for code in LANGUAGES],
             styles=[f"/console/static/{name}?v={style_digest(name)}" for name in STYLES],
             here=request.url.path,
             csrf=csrf,
-            **values,
+            **{"refused": None, **values},
         )
     )
     response = HTMLResponse(html, status_code=status, headers={"content-language": language})

@@ -100,6 +100,7 @@ def test_an_alarm_is_acknowledged_by_its_form(driver: RoundDriver, running: Runn
     assert "&lt;i&gt;kim" in text
     assert "1 to be looked at" in running.http.get("/console").text
     action = text.split('action="')[2].split('"')[0]
+    assert action.endswith("/acknowledge?page=1")
     assert send(running, action, {"reason": "talked to them"}, page="/console/alarms").status_code == 303
     assert "talked to them" in running.http.get("/console/alarms").text
     assert "to be looked at" not in running.http.get("/console").text.lower()
