@@ -103,12 +103,15 @@ def serve(folder: Annotated[Path, typer.Argument()] = Path(SERVICE_SUBFOLDER)) -
 def invite(
     partner: str,
     days: Annotated[float, typer.Option(min=0.01, max=90, help="How long the invitation holds.")] = 7.0,
+    again: Annotated[
+        bool, typer.Option("--again", help="PARTNER lost its folder: its former keys end with its answer.")
+    ] = False,
     operator: OperatorPath = HERE,
     as_json: Json = False,
 ) -> None:
     """Make a single-use invitation; its token is shown once."""
     with operator_session(operator) as session:
-        invitation = session.client.invite(partner, int(days * 86400))
+        invitation = session.client.invite(partner, int(days * 86400), again)
         url = session.folder.settings.url
     if as_json:
         show({"partner": partner, "token": invitation.token, "expires": invitation.expires, "url": url}, as_json)

@@ -6,6 +6,8 @@ Rules:
    machine's policy allows it; and only by the hash whose words people compared outside the service.
 3. Where the policy names an officer's key, nothing is accepted without that officer's consent.
 4. A pinned charter is replaced only by the next epoch that names it as `previous`.
+5. A folder that begins with a later epoch, since the one before was lost, takes up what this partner accepted then:
+   each charter by the hash that its successor names, with the acceptance that the former keys signed.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from client_sdk.policy import Policy
 from client_sdk.service import Service
 from client_sdk.settings import LoadedSettings, load_settings
 from client_sdk.transport import LONG_POLL_SECONDS, Transport
-from privacy.errors import NotAllowed, WeakerThanCharter
+from privacy.errors import LedgerBroken, NotAllowed, WeakerThanCharter
+from privacy.ledger.export import preamble_messages
 from privacy.protocol.canonical import digest
 from privacy.protocol.identifiers import OPERATOR, ZERO_DIGEST
 from privacy.protocol.messages import (
@@ -104,6 +107,18 @@ def offered_charter(partner: Partner, wait: int = 0) -> Offered:
     return Offered(signed, words(signed.digest), tuple(sorted(acceptances)), in_force)
 
 
+def other_keys(partner: Partner, charter: Charter) -> tuple[str, ...]:
+    """Partners whose keys are others than in the charter that this partner accepted last: they enrolled anew."""
+    before = {entry.partner: entry for signed in partner.charters()[-1:] for entry in signed.body.roster}
+    return tuple(
+        entry.partner
+        for entry in charter.roster
+        if entry.partner in before
+        and (entry.signing_keys, entry.result_key)
+        != (before[entry.partner].signing_keys, before[entry.partner].result_key)
+    )
+
+
 def accept_charter(partner: Partner, offered: Offered, confirmed_digest: str, consent: Path | None = None) -> None:
     """Check, pin and sign the charter whose digest a person confirmed. Harmless to call again.
 
@@ -123,6 +138,7 @@ def accept_charter(partner: Partner, offered: Offered, confirmed_digest: str, co
     _check_succession(partner, charter)
     require_consent(partner, charter, consent)
     acceptance = partner.sign(CharterAcceptance(charter=charter.digest, partner=partner.name))
+    _take_up_the_past(partner, charter)
     partner.pin(offered.signed)
     partner.service.accept_charter(acceptance)
 
@@ -156,6 +172,37 @@ def _check_own_entry(partner: Partner, charter: Charter) -> None:
                 f"{getattr(came, field)!s:.60}",
                 "sign nothing: the charter misstates this partner",
             )
+
+
+def _take_up_the_past(partner: Partner, charter: Charter) -> None:
+    """Rule 5. Raises LedgerBroken, BadSignature where the service's charters are not those that led to this one."""
+    if charter.previous == ZERO_DIGEST or partner.journal.fact(PINNED_CHARTER) is not None:
+        return
+    try:
+        preamble = partner.service.ledger_preamble()
+    except NotAllowed:
+        return  # it is on no roster so far: nothing was ever charged to it
+    accepted = {
+        (signed.body.charter, signed.body.partner): signed
+        for signed in preamble_messages(preamble, CharterAcceptance)
+    }
+    charters = {signed.digest: signed for signed in preamble_messages(preamble, Charter)}
+    wanted = charter.previous
+    while wanted != ZERO_DIGEST:
+        signed = charters.get(wanted)
+        if signed is None:
+            raise LedgerBroken(
+                0,
+                f"the charter that a later one names as the one before, {wanted[:16]}",
+                "none in the service's ledger",
+                "do not go on: ask another partner for its ledger export",
+            )
+        body = partner.verifier.verify(signed, {OPERATOR: charter.operator_keys})
+        mine = accepted.get((wanted, partner.name))
+        if mine is not None and partner.name in body.partners:
+            partner.verifier.verify(mine, {partner.name: body.entry(partner.name).signing_keys})
+            partner.remember(signed, mine)
+        wanted = body.previous
 
 
 def _check_succession(partner: Partner, charter: Charter) -> None:

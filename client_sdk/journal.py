@@ -62,6 +62,12 @@ CREATE TABLE decision (
 ) STRICT;
 """
 
+# Beside what version 1 began with: a journal that lacks it gets it, empty, and goes on.
+_ADDED: Final = """
+CREATE TABLE IF NOT EXISTS server_entry (place INTEGER PRIMARY KEY, plan TEXT, line BLOB NOT NULL) STRICT;
+CREATE INDEX IF NOT EXISTS server_entry_plan ON server_entry (plan);
+"""
+
 _COLUMNS: Final = (
     "sequence, plan, campaign, round, open_deadline, signed_plan, signed_join, cohort, signed_cohort, joins,"
     " manifest, attachment, receipt, seal, opened_set, opening, result_boxes, refusal, state, probe_ratio,"
@@ -146,6 +152,7 @@ class Journal:
             self._database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
         else:
             self._require_version(path)
+        self._database.executescript(f"BEGIN; {_ADDED} COMMIT;")
 
     def _require_version(self, path: Path) -> None:
         version = self._database.execute("PRAGMA user_version").fetchone()[0]

@@ -5,10 +5,16 @@ Rules:
 2. This partner's charges on both chains are the same list of (plan, round, attempt, event). A charge that only
    the service has, for an attempt that this journal joined, is taken over; for one it never joined, this folder
    is older than the charge: RolledBack. A charge that only this partner has is the service's fault: LedgerBroken.
-3. Only what was compared is countersigned.
+3. A charge under a charter that names other keys for this partner was made by a folder that was lost: this one,
+   which enrolled anew, takes it over. A record does not forget, and neither does its budget.
+4. Only what was compared is countersigned.
+5. Entries are kept as they came: evidence of what was signed, and what a service that lost them can be given back.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from client_sdk.journal import Journal
 from client_sdk.own_ledger import OwnLedger
@@ -16,7 +22,7 @@ from client_sdk.service import Service
 from privacy.clock import Clock
 from privacy.errors import LedgerBroken, RolledBack
 from privacy.ledger.chain import ChainVerifier, RowTotals
-from privacy.ledger.entry import BudgetChange
+from privacy.ledger.entry import BudgetChange, LedgerEntry
 from privacy.protocol.canonical import canonical
 from privacy.protocol.identifiers import SERVER
 from privacy.protocol.messages import ChainHead, Charter, Checkpoint, Signed, parse_signed
@@ -30,12 +36,21 @@ class LedgerWatch:
     """What has verified of the service's chain; durable, so that each round reads only what is new."""
 
     def __init__(
-        self, journal: Journal, own: OwnLedger, partner: str, charter: Charter, verifier: Verifier, clock: Clock
+        self,
+        journal: Journal,
+        own: OwnLedger,
+        partner: str,
+        charter: Charter,
+        verifier: Verifier,
+        clock: Clock,
+        earlier: Mapping[str, Charter] = MappingProxyType({}),
     ) -> None:
+        """earlier: by digest, the charters that this partner accepted, in this folder or in one that was lost."""
         self._journal = journal
         self._own = own
         self._partner = partner
         self._charter = charter
+        self._charters = {**earlier, charter.digest: charter}
         self._verifier = verifier
         self._clock = clock
         self._chain = self._load()
@@ -102,7 +117,11 @@ class LedgerWatch:
             self._chain = self._load()
             raise
         with self._journal.transaction("server ledger") as database:
-            for entry in entries:
+            for entry, line in zip(entries, lines, strict=True):
+                database.execute(
+                    "INSERT INTO server_entry VALUES (?, ?, ?)",
+                    (entry.index, None if entry.budget is None else entry.budget.plan, line.removesuffix(b"\n")),
+                )
                 if entry.budget is None:
                     continue
                 totals = self._chain.totals.row(entry.charter, str(entry.participant), entry.budget.row)
@@ -152,8 +171,12 @@ class LedgerWatch:
                     "none there" if other is None else f"another there: {other.event}",
                     f"raise the alarm: the service's ledger differs from {self._partner}'s own",
                 )
-        missing = [change for plan, change in theirs.items() if plan not in mine]
-        unknown = [change for change in missing if not self._joined(change.plan)]
+        missing = [(self._charter_of(plan), change) for plan, change in theirs.items() if plan not in mine]
+        unknown = [
+            change
+            for charter, change in missing
+            if not self._joined(change.plan) and not self._of_a_lost_folder(charter)
+        ]
         if unknown:
             first = unknown[0]
             raise RolledBack(
@@ -162,8 +185,18 @@ class LedgerWatch:
                 "put back the newest copy of this folder; if this is it, the service charges what was not joined:"
                 " show the operator both ledgers",
             )
-        if missing:
-            self._own.recover(missing, self._charter.table, self._charter.digest, int(self._clock.now()))
+        self._own.recover(missing, int(self._clock.now()))
+
+    def _charter_of(self, plan: str) -> Charter:
+        """Under which an attempt was charged; the pinned one where the entry came before entries were kept."""
+        for (line,) in self._journal.query("SELECT line FROM server_entry WHERE plan = ? LIMIT 1", (plan,)):
+            return self._charters.get(LedgerEntry.model_validate_json(line).charter, self._charter)
+        return self._charter
+
+    def _of_a_lost_folder(self, charter: Charter) -> bool:
+        """Rule 3."""
+        keys = self._charter.entry(self._partner).signing_keys
+        return charter.digest != self._charter.digest and charter.entry(self._partner).signing_keys != keys
 
     def _joined(self, plan: str) -> bool:
         record = self._journal.record(plan)

@@ -12,10 +12,9 @@ from collections.abc import Iterable
 
 from client_sdk.journal import Journal, append_own
 from privacy.dp.budget import Budget
-from privacy.dp.events import TableRow
 from privacy.errors import LedgerBroken
 from privacy.ledger.chain import BudgetMove, ChainVerifier, next_budget_entry
-from privacy.ledger.entry import BudgetChange, LedgerEntry
+from privacy.ledger.entry import NO_ROW, BudgetChange, LedgerEntry
 from privacy.protocol.messages import ChainHead, Charter, Plan
 
 
@@ -72,11 +71,11 @@ class OwnLedger:
         if entry is not None:
             self._take(entry)
 
-    def recover(self, changes: Iterable[BudgetChange], table: Iterable[TableRow], charter: str, at: int) -> None:
-        """Rule 2: append charges that the service's chain proves, room or not."""
-        rows = {row.name for row in table}
-        for change in changes:
-            if change.row not in rows:
+    def recover(self, changes: Iterable[tuple[Charter, BudgetChange]], at: int) -> None:
+        """Rule 2: append charges that the service's chain proves, each under its charter, room or not."""
+        for charter, change in changes:
+            rows = {row.name for row in charter.table}
+            if change.row not in rows and change.row != NO_ROW:
                 raise LedgerBroken(
                     self.head.count + 1,
                     f"a charge in one of the rows {', '.join(sorted(rows))}",
@@ -86,7 +85,7 @@ class OwnLedger:
             move = BudgetMove(
                 "recovered", self._partner, change.plan, change.round, change.attempt, change.event, change.row
             )
-            entry = self._entry(move, charter, at, "the service's ledger proves this charge")
+            entry = self._entry(move, charter.digest, at, "the service's ledger proves this charge")
             with self._journal.transaction("charge recovered") as database:
                 append_own(database, change.plan, entry)
             self._take(entry)

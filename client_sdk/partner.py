@@ -32,13 +32,14 @@ from privacy.clock import Clock, SystemClock
 from privacy.errors import ConfigurationError, FolderInUse
 from privacy.he.lanes import LaneLayout
 from privacy.protocol.identifiers import OPERATOR
-from privacy.protocol.messages import BodyT, Charter, Plan, Signed, parse_signed
+from privacy.protocol.messages import BodyT, Charter, CharterAcceptance, Plan, Signed, parse_signed
 from privacy.protocol.signing import Verifier, sign
 from privacy.randomness import RandomSource, SystemRandom
 from privacy.report.signature import Known
 
 PINNED_CHARTER: Final = "pinned charter"
 _PINNED_BEFORE: Final = "pinned before "
+_ACCEPTED_BEFORE: Final = "accepted before "
 GATHERING_SECONDS: Final = 0.05
 _KEY_TAKEN: Final = "round key taken "
 
@@ -167,9 +168,21 @@ class Partner:
         return self.verifier.verify(signed, {OPERATOR: signed.body.operator_keys})
 
     def charters(self) -> list[Signed[Charter]]:
-        """Every charter that this partner ever pinned, the oldest first: its own ledger was written under them."""
+        """Every charter that this partner accepted, the oldest first: its own ledger was written under them."""
         kept = self.journal.facts(_PINNED_BEFORE)
         return sorted((parse_signed(Charter, raw) for raw in kept), key=lambda signed: signed.body.epoch)
+
+    def acceptance(self, charter: Charter) -> Signed[CharterAcceptance]:
+        """Its acceptance of a charter: signed anew, or as it was, where it was by keys that were lost since."""
+        kept = self.journal.fact(_ACCEPTED_BEFORE + charter.digest)
+        if kept is not None:
+            return parse_signed(CharterAcceptance, kept)
+        return self.sign(CharterAcceptance(charter=charter.digest, partner=self.name))
+
+    def remember(self, charter: Signed[Charter], acceptance: Signed[CharterAcceptance]) -> None:
+        """A charter that this partner accepted with keys that are lost."""
+        self.journal.set_fact(_ACCEPTED_BEFORE + charter.digest, acceptance.canonical_bytes)
+        self.journal.set_fact(_PINNED_BEFORE + charter.digest, charter.canonical_bytes)
 
     def pin(self, charter: Signed[Charter]) -> None:
         self.journal.set_fact(_PINNED_BEFORE + charter.digest, charter.canonical_bytes)
@@ -180,7 +193,13 @@ class Partner:
     @cached_property
     def ledger_watch(self) -> LedgerWatch:
         return LedgerWatch(
-            self.journal, self.own_ledger, self.name, self.charter, self.verifier, self.outside.clock
+            self.journal,
+            self.own_ledger,
+            self.name,
+            self.charter,
+            self.verifier,
+            self.outside.clock,
+            {signed.digest: signed.body for signed in self.charters()},
         )
 
     def take_round_key(self, round_digest: str) -> bool:

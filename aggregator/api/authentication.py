@@ -166,11 +166,14 @@ def _target(request: Request) -> str:
 
 
 def _check(service: Service, claims: RequestClaims, method: str, target: str) -> None:
-    keys = keys_of(service, claims.identity)
-    if keys is None:
+    found = keys_of(service, claims.identity)
+    if found is None:
         raise NotAuthenticated("an enrolled partner, or the operator", "a stranger", "enrol with an invitation")
     text = request_text(method, target, claims.identity, claims.time, claims.nonce, claims.body_digest)
+    keys, approved = found
     verify_request(text, claims.signature, keys)
+    if not approved and target.partition("?")[0] != f"/v1/enrolments/{claims.identity}":
+        raise NotAllowed("an enrolment that the operator approved", "one that is pending", "wait for the approval")
     now = service.clock.now()
     if abs(now - claims.time) > MAX_SKEW_SECONDS:
         raise ClockSkew(

@@ -60,7 +60,7 @@ def healthz(service: TheService) -> Response:
 )
 def invite(service: TheService, body: OperatorBody) -> Response:
     wanted = read_model(models.InvitationRequest, body.raw)
-    token, expires = enrolments.invite(service, wanted.partner, wanted.expires_in_seconds)
+    token, expires = enrolments.invite(service, wanted.partner, wanted.expires_in_seconds, wanted.again)
     return answer({"partner": wanted.partner, "token": token, "expires": expires}, 201)
 
 

@@ -58,6 +58,7 @@ class Health(Shape):
 class InvitationRequest(Shape):
     partner: PartnerId
     expires_in_seconds: Annotated[int, Field(ge=60, le=90 * 86400)]
+    again: bool = False
 
 
 class Invitation(Shape):

@@ -31,8 +31,8 @@ class OperatorClient:
     def about(self) -> answers.About:
         return self._get(answers.About, "/v1/about")
 
-    def invite(self, partner: str, expires_in_seconds: int) -> answers.Invitation:
-        body = {"partner": partner, "expires_in_seconds": expires_in_seconds}
+    def invite(self, partner: str, expires_in_seconds: int, again: bool = False) -> answers.Invitation:
+        body = {"partner": partner, "expires_in_seconds": expires_in_seconds, **({"again": True} if again else {})}
         return self._post(answers.Invitation, "/v1/invitations", canonical(body), idempotent=False)
 
     def enrolments(self) -> tuple[answers.EnrolmentRecord, ...]:

@@ -7,6 +7,7 @@ Rules:
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -22,6 +23,32 @@ from privacy.clock import Clock
 from privacy.protocol.messages import BodyT, Signed, SigningKeys, signed_model
 from privacy.protocol.signing import Verifier
 from privacy.randomness import RandomSource
+
+
+class KnownKeys:
+    """Keys by identity. What was read before an identity was forgotten is not remembered after it."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, SigningKeys] = {}
+        self._forgotten = 0
+        self._lock = threading.Lock()
+
+    def find(self, identity: str) -> SigningKeys | None:
+        return self._keys.get(identity)
+
+    def asked(self) -> int:
+        """To be had before the database is read, and given back with what it said."""
+        return self._forgotten
+
+    def remember(self, identity: str, keys: SigningKeys, asked: int) -> None:
+        with self._lock:
+            if asked == self._forgotten:
+                self._keys[identity] = keys
+
+    def forget(self, identity: str) -> None:
+        with self._lock:
+            self._forgotten += 1
+            self._keys.pop(identity, None)
 
 
 @dataclass(frozen=True)
@@ -40,8 +67,8 @@ class Service:
     reports: ReportDesk = field(default_factory=ReportDesk)
     documents: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     """The newest round document of each attempt, with its version; kept by aggregator.rounds.document."""
-    enrolled: dict[str, SigningKeys] = field(default_factory=dict)
-    """Partners' keys as they were read from the database, where they never change."""
+    enrolled: KnownKeys = field(default_factory=KnownKeys)
+    """Partners' keys as they were read from the database."""
 
     def now(self) -> int:
         """Whole seconds since 1970 UTC."""

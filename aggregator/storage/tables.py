@@ -31,11 +31,14 @@ class Table(DeclarativeBase):
 
 
 class InvitationRow(Table):
+    """`replaces`: the digest of the enrolment that an answer to it replaces."""
+
     __tablename__ = "invitations"
     token_digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
     partner: Mapped[str] = mapped_column(NAME)
     expires: Mapped[float]
     used_at: Mapped[float | None]
+    replaces: Mapped[str | None] = mapped_column(DIGEST)
 
 
 class EnrolmentRow(Table):
@@ -45,6 +48,16 @@ class EnrolmentRow(Table):
     message: Mapped[bytes]
     signing_keys: Mapped[bytes]
     state: Mapped[str] = mapped_column(String(16))
+
+
+class FormerEnrolmentRow(Table):
+    """What a partner had enrolled before it enrolled anew."""
+
+    __tablename__ = "former_enrolments"
+    digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
+    partner: Mapped[str] = mapped_column(NAME)
+    message: Mapped[bytes]
+    replaced_at: Mapped[float]
 
 
 class CharterRow(Table):

@@ -55,10 +55,11 @@ def show(config: Config = Path(DEFAULT_CONFIG), wait: Wait = 0, json: AsJson = F
     """Show the newest charter, and the words to compare. Nothing is accepted."""
     with open_partner(config) as partner:
         offered = enrolment.offered_charter(partner, int(wait))
+        anew = enrolment.other_keys(partner, offered.charter)
     if json:
-        print_json(_described(offered))
+        print_json(_described(offered, anew))
     else:
-        _print_charter(offered)
+        _print_charter(offered, anew)
 
 
 @charter_app.command()
@@ -75,7 +76,8 @@ def accept(
     """Check the newest charter, pin it and sign it."""
     with open_partner(config) as partner:
         offered = enrolment.offered_charter(partner, int(wait))
-        agreed = _confirmed(offered) if digest is None else digest
+        anew = enrolment.other_keys(partner, offered.charter)
+        agreed = _confirmed(offered, anew) if digest is None else digest
         enrolment.accept_charter(partner, offered, agreed, consent)
         out().print(f"Accepted charter {offered.charter.digest}.")
         if wait > 0:
@@ -123,7 +125,7 @@ def _token(token_file: Path | None) -> str:
         raise ConfigurationError(f"a token in {token_file}", str(error), "write it there") from None
 
 
-def _confirmed(offered: Offered) -> str:
+def _confirmed(offered: Offered, anew: tuple[str, ...]) -> str:
     """The digest, once a person says that the words agree."""
     if not sys.stdin.isatty():
         raise ConfigurationError(
@@ -131,12 +133,12 @@ def _confirmed(offered: Offered) -> str:
             "neither",
             "run `chorale-partner charter show`, compare the words, and pass the hash by --digest",
         )
-    _print_charter(offered)
+    _print_charter(offered, anew)
     typer.confirm("Do the other partners read the same words?", abort=True)
     return offered.charter.digest
 
 
-def _print_charter(offered: Offered) -> None:
+def _print_charter(offered: Offered, anew: tuple[str, ...]) -> None:
     charter = offered.charter
     to = out()
     to.print(f"[bold]{charter.consortium}[/], epoch {charter.epoch}")
@@ -179,14 +181,20 @@ def _print_charter(offered: Offered) -> None:
             signed,
         )
     to.print(roster)
+    for name in anew:
+        to.print(
+            f"[bold]{name} has other keys than in the charter before: ask it, not the service,"
+            " whether it enrolled anew[/]"
+        )
 
 
-def _described(offered: Offered) -> dict[str, Any]:
+def _described(offered: Offered, anew: tuple[str, ...]) -> dict[str, Any]:
     charter: Charter = offered.charter
     return {
         "digest": charter.digest,
         "words": offered.words,
         "in_force": offered.in_force,
         "accepted_by": list(offered.accepted_by),
+        "other_keys": list(anew),
         "charter": charter.model_dump(mode="json"),
     }

@@ -15,7 +15,7 @@ from client_sdk.partner import Partner
 from privacy.errors import ConfigurationError
 from privacy.ledger.export import own_export, read_file, with_entries
 from privacy.ledger.verification import VerifiedExport, verify_export
-from privacy.protocol.messages import ChainHead, CharterAcceptance, OwnCheckpoint
+from privacy.protocol.messages import ChainHead, OwnCheckpoint
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Ledgers as files that verify without the service.")
 
@@ -57,11 +57,8 @@ def verify(
 
 
 def own_lines(partner: Partner) -> Iterator[bytes]:
-    """This partner's own chain; it signs the head, and its acceptance of each charter anew."""
-    charters = [
-        (signed, [partner.sign(CharterAcceptance(charter=signed.digest, partner=partner.name))])
-        for signed in partner.charters()
-    ]
+    """This partner's own chain; it signs the head, and its acceptance of each charter anew, where it still can."""
+    charters = [(signed, [partner.acceptance(signed.body)]) for signed in partner.charters()]
     head = partner.own_ledger.head
     checkpoint = OwnCheckpoint(charter=partner.charter.digest, partner=partner.name, chain=head)
     return own_export(charters, partner.sign(checkpoint), partner.own_ledger.lines())

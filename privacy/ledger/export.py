@@ -19,6 +19,7 @@ from typing import Any, BinaryIO, Final, Literal
 from privacy.errors import LedgerBroken
 from privacy.protocol.canonical import MAX_MESSAGE_BYTES
 from privacy.protocol.messages import (
+    BodyT,
     Charter,
     CharterAcceptance,
     Checkpoint,
@@ -98,6 +99,14 @@ def with_entries(preamble: bytes, fetch: Callable[[int, int], Iterable[bytes]]) 
             )
         yield b"".join(entry + b"\n" for entry in page)
         done += len(page)
+
+
+def preamble_messages(preamble: bytes, kind: type[BodyT]) -> Iterator[Signed[BodyT]]:
+    """The signed messages of one type in a preamble; nothing is verified here. Raises MalformedMessage."""
+    named = f'"type":"{kind.model_fields["type"].default}"'.encode()
+    for line in preamble.splitlines():
+        if line.startswith(b'{"body":') and named in line:
+            yield parse_signed(kind, line)
 
 
 def read_file(stream: BinaryIO) -> Iterator[bytes]:

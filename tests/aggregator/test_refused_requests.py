@@ -80,6 +80,8 @@ def test_who_is_on_no_roster_sees_nothing_of_a_consortium(driver: RoundDriver) -
     done(http.post("/v1/enrolments", content=body), 201)
     newcomer = SignedClient(http, "newcomer", key, consortium.clock, consortium.source)
     done(newcomer.get("/v1/enrolments/newcomer"))
+    refused(newcomer.get("/v1/campaigns"), 403, "not-allowed")
+    done(driver.client(OPERATOR).post("/v1/enrolments/newcomer/approval"))
     driver.to_opening()
     campaign = f"/v1/campaigns/{driver.campaign.digest}"
     of_rounds = ("", "/cohort", "/uploads", "/openings", "/confirmations", "/sum/digests", "/sum/shards/0")
@@ -300,12 +302,14 @@ def test_an_invitation_is_used_once_and_expires(running: Running) -> None:
     consortium.clock.seconds += 61
     refused(enrol(late, late), 401, "not-authenticated")
     refused(enrol("0" * 64, "0" * 64), 401, "not-authenticated")
-    token = invite()
+    token, other = invite(), invite()
     refused(enrol(token, late), 401, "not-authenticated")
+    again = {"partner": name, "expires_in_seconds": 60, "again": True}
+    refused(operator.post("/v1/invitations", again), 404, "not-found")
     done(enrol(token, token), 201)
     done(enrol(token, token), 201)
-    other = invite()
     refused(enrol(other, other), 409, "conflict")
+    refused(operator.post("/v1/invitations", {"partner": name, "expires_in_seconds": 60}), 409, "conflict")
 
 
 def test_charters_that_are_refused(running: Running) -> None:
