@@ -10,7 +10,6 @@ CHORALE_DEMO_ROUNDS=10 is the quick form: so few rounds beat nobody, so accuracy
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import signal
@@ -28,6 +27,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from deploy.demo.compare import Baselines
 from deploy.demo.consortium import PARTNERS, CommandFailed, Consortium
 from deploy.demo.data import Deal, prepare
+from deploy.demo.officers import ways_in
 from deploy.demo.results import accuracy_gates, protocol_gates, round_costs, spent_by, states_of, summary
 from deploy.demo.settings import DemoSettings, FreeSettings
 from deploy.demo.show import picture, print_results, write_json
@@ -187,10 +187,8 @@ def serve_console(console: Console) -> int:
         return 1
     with Consortium(CONSORTIUM.resolve(), private_terms(DemoSettings())) as consortium:
         consortium.start_service()
-        lead = consortium.terms.lead
-        for officer, scope in (("the consortium's officer", "consortium"), (f"the officer of {lead}", lead)):
-            link = json.loads(consortium.server("officer-link", f"officer-{scope}", "--scope", scope, "--json"))
-            console.print(f"{officer} signs in here, once: {link['url']}", soft_wrap=True)
+        for who, how in ways_in(consortium.server, consortium.url, consortium.terms.lead):
+            console.print(f"{who}, {how}", soft_wrap=True)
         console.print("Ctrl-C ends it")
         consortium.wait(("service",), 30 * 86_400)
     return 0

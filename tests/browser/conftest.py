@@ -48,11 +48,16 @@ def lee(shown: OnShow) -> Officer:
 
 
 def take_into_use(shown: OnShow, name: str) -> Officer:
-    """An account from the command line, and what its holder does with the link."""
+    """An account from the command line, set up."""
     made = shown.command("account", "create", name, "--role", "officer", "--scope", "consortium")
+    return set_up(shown, name, made["url"])
+
+
+def set_up(shown: OnShow, name: str, link: str) -> Officer:
+    """What an account's holder does with its link."""
     with browsing(locale="en-GB") as seen:
         page = seen.page
-        page.goto(made["url"])
+        page.goto(link)
         page.click("main button")
         secret = shown_secret(page.content())
         page.fill("#password", PASSWORD)
