@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 
 from aggregator.operator.answers import EnrolmentRecord
@@ -19,7 +20,7 @@ from privacy.he.boxes import BoxKey
 from privacy.protocol.canonical import canonical, digest
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import Charter, CharterAcceptance, Enrolment, Signed, parse_signed
-from privacy.protocol.signing import SigningKey, Verifier, sign
+from privacy.protocol.signing import SigningKey, sign
 from privacy.protocol.words import words
 from tests.attacks.siege import LyingServer
 from tests.client_sdk.choir import Choir, choir, outside, passphrase
@@ -176,15 +177,25 @@ def test_two_charters_shown_to_two_halves_are_in_force_nowhere(enrolled: Enrolle
         wait_in_force(victim, victim.now() - 1)
 
 
-def test_an_enrolment_on_the_way_can_be_replaced_only_with_its_invitation(enrolled: Enrolled) -> None:
-    """Whoever holds the token may enrol first, and is then seen by its words; nobody enrols a second time."""
-    made, _, _ = enrolled
+def test_a_second_enrolment_needs_an_invitation_that_names_the_first_and_is_seen_by_its_words(
+    enrolled: Enrolled,
+) -> None:
+    """The last in this file, for it takes place: whoever has that token enrols, and is not approved."""
+    made, _, shown = enrolled
+    approvals = {record.enrolment.body.partner: record.enrolment.digest for record in listed(made)}
     first = next(record.enrolment for record in listed(made) if record.enrolment.body.partner == VICTIM)
-    invited = done(made.operator.post("/v1/invitations", {"partner": VICTIM, "expires_in_seconds": 60}), 201)
-    second = swapped(first, invitation=digest(invited["token"].encode()))
-    for token in (invited["token"], "0" * 64):
+    asked = {"partner": VICTIM, "expires_in_seconds": 60}
+    refused(made.operator.post("/v1/invitations", asked), 409, "conflict")
+
+    def enrols(token: str) -> httpx.Response:
+        second = swapped(first, invitation=digest(token.encode()))
         body = canonical({"token": token, "enrolment": second.model_dump(mode="json")})
-        answer = made.operator.http.post("/v1/enrolments", content=body)
-        assert answer.status_code in (401, 409), answer.text
-    assert Verifier().verify(first, {VICTIM: first.body.signing_keys}) == first.body
-    assert next(one.enrolment for one in listed(made) if one.enrolment.body.partner == VICTIM) == first
+        return made.operator.http.post("/v1/enrolments", content=body)
+
+    refused(enrols("0" * 64), 401, "not-authenticated")
+    assert set(approved_enrolments(listed(made), approvals)) == set(made.names)
+    done(enrols(done(made.operator.post("/v1/invitations", {**asked, "again": True}), 201)["token"]), 201)
+    assert set(approved_enrolments(listed(made), approvals)) == set(made.names) - {VICTIM}
+    thiefs = next(record for record in listed(made) if record.enrolment.body.partner == VICTIM)
+    assert thiefs.state == "pending"
+    assert words(thiefs.enrolment.digest) != shown[VICTIM]
