@@ -29,7 +29,8 @@ from privacy.ledger.chain import ChainVerifier
 from privacy.protocol.messages import ChainHead, Charter, Cohort, Seal
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport, Lifetime, ParticipantBudget
-from privacy.report.build import Outcomes, framed, participant_budget
+from privacy.report.build import framed, participant_budget
+from privacy.report.happened import Outcomes
 from privacy.report.lifetime import Lifetimes
 from privacy.report.tally import Charge, Tally
 

@@ -19,9 +19,9 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader
 
 from aggregator.console.cookies import FORM_COOKIE, LANGUAGE_COOKIE, csrf_token, read_cookie, set_cookie
-from aggregator.console.sentences import said
 from privacy.report.catalogue import DEFAULT_LANGUAGE, LANGUAGES, Domain, catalogue
 from privacy.report.render import environment, stylesheet
+from privacy.report.written import said
 
 DOMAINS = tuple(
     Domain("aggregator.console", name) for name in ("console", "noise", "record", "refusal", "sign_in", "download")

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from aggregator.rounds.ledger_export import acceptances
 from aggregator.storage import ledger
+from aggregator.storage.alarms import every_alarm
 from aggregator.storage.reports import MadeReport
 from aggregator.storage.service import Service, stored
 from aggregator.storage.tables import AttemptRow, CharterRow
@@ -17,6 +18,7 @@ from privacy.ledger.entry import LedgerEntry
 from privacy.protocol.identifiers import SERVER
 from privacy.protocol.messages import Charter
 from privacy.protocol.round_state import RoundState
+from privacy.report.budget_report import RaisedAlarm
 from privacy.report.build import build_report
 from privacy.report.period import period_of
 from privacy.report.render import rendered
@@ -45,6 +47,10 @@ def make_report(
             charters = [stored(Charter, message).body for message in session.scalars(select(CharterRow.message))]
             states = session.execute(select(AttemptRow.round, AttemptRow.state))
             outcomes = {digest: RoundState(state) for digest, state in states}
+            raised = [
+                RaisedAlarm(id=one.id, kind=one.kind, participant=one.participant, at=one.at, detail=one.detail)
+                for one in every_alarm(session, participant)
+            ]
             lines = list(ledger.lines(session, 0, ledger.head(session).count))
         report = build_report(
             charter.body,
@@ -55,6 +61,7 @@ def make_report(
             participants=None if participant is None else [participant],
             period=period,
             earlier=charters,
+            alarms=raised,
         )
         raw = rendered(report, form, language)
     signature = sign_report(

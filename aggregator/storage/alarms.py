@@ -141,6 +141,12 @@ def alarms(session: Session, scope: str | None, limit: int, offset: int = 0) -> 
     return [_alarm(row) for row in session.scalars(query)]
 
 
+def every_alarm(session: Session, scope: str | None) -> list[Alarm]:
+    """All of a scope, whatever became of them, the oldest first; scope as for `alarms`."""
+    query = select(AlarmRow).where(_within(scope)).order_by(AlarmRow.at, AlarmRow.id)
+    return [_alarm(row) for row in session.scalars(query)]
+
+
 def count_alarms(session: Session, scope: str | None, *, waiting: bool = False) -> int:
     """How many there are; with `waiting`, how many nobody has acknowledged."""
     query = select(func.count()).select_from(AlarmRow).where(_within(scope))

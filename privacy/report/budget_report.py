@@ -7,12 +7,13 @@ entry of the period; `opening` is the head at the period's start.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from privacy.dp.events import Guarantee, PrivacyEvent
-from privacy.ledger.entry import EntryKind
+from privacy.ledger.entry import EntryKind, OfficersAction
 from privacy.protocol.identifiers import Digest, DisplayName, Model, PartnerId
 from privacy.protocol.messages import ChainHead, Count, Positive, UnixSeconds
 from privacy.report.period import Period
@@ -76,17 +77,45 @@ class RowUse(Model):
 
 
 class ReportedEntry(Model):
-    """A ledger entry in short; the export has all of it."""
+    """A ledger entry in short; the export has all of it. epoch: its charter's. action: what an officer did."""
 
     index: Positive
     at: UnixSeconds
+    epoch: Positive
     kind: EntryKind
     round: Positive | None
     attempt: Positive | None
     row: str | None
     event: PrivacyEvent | None
     outcome: Outcome | None
+    action: OfficersAction | None
     reason: str
+
+
+class RaisedAlarm(Model):
+    """Something that a person had to look at. detail: the figures that its kind has."""
+
+    id: Digest
+    kind: Annotated[str, Field(pattern=r"^[a-z_]+$", max_length=32)]
+    participant: PartnerId | None
+    at: UnixSeconds
+    detail: Mapping[str, str | int | float]
+
+
+class Acknowledgement(Model):
+    """entry: the ledger entry that says so; the rest is its own."""
+
+    entry: Positive
+    at: UnixSeconds
+    officer: str
+    role: Literal["officer", "operator"]
+    reason: str
+
+
+class ReportedAlarm(RaisedAlarm):
+    """acknowledged: None where nobody had by the period's end."""
+
+    acknowledged: Acknowledgement | None
 
 
 class Spent(Model):
@@ -147,11 +176,21 @@ class ParticipantBudget(Model):
     entries: tuple[ReportedEntry, ...]
 
 
+class FormerParticipant(Model):
+    """Took part under an earlier charter and is not on this one's roster."""
+
+    partner: PartnerId
+    name: DisplayName
+    lifetime: Lifetime
+    entries: tuple[ReportedEntry, ...]
+
+
 class BudgetReport(Model):
     """Privacy budgets under one charter, at one head of a ledger, and what happened in a period before it.
 
-    words: the charter's hash as people compare it. actions: of officers and the operator that concern no one
-    participant; those that do are among its entries. as_of: when the report was made.
+    words: the charter's hash as people compare it. former: in a report on the whole consortium. actions: of
+    officers and the operator that concern no one participant; those that do are among its entries. alarms: None
+    where the reporter keeps none, as a partner of its own ledger. as_of: when the report was made.
     """
 
     type: Literal["chorale/1 budget-report"] = "chorale/1 budget-report"
@@ -168,6 +207,15 @@ class BudgetReport(Model):
     n_min: Positive
     colluders: Positive
     honest: Positive
+    # Of the Renyi filter that refuses; None where the table does.
+    filter_order: Positive | None
     privacy_unit: str
     participants: tuple[ParticipantBudget, ...]
+    former: tuple[FormerParticipant, ...]
     actions: tuple[ReportedEntry, ...]
+    alarms: tuple[ReportedAlarm, ...] | None
+
+    @property
+    def everyone(self) -> tuple[ParticipantBudget | FormerParticipant, ...]:
+        """Those on the roster whom the report is about, and those who no longer are."""
+        return (*self.participants, *self.former)

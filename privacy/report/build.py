@@ -6,7 +6,8 @@ Rules (protocol 6.1, 6.4):
 3. A charged attempt that ended void or closed gave no result: it is spent all the same, and shown as such.
    An attempt whose outcome nobody told is *unknown*, and not counted as without result.
 4. Rounds left are what table and filter have left: that is what refuses. The curve goes on over them, dashed.
-5. A period cuts the chain (period.py): figures are of what lies before its end, entries of what lies in it.
+5. A period cuts the chain (period.py): figures are of what lies before its end, entries (happened.py) of what lies
+   in it. Figures are of one charter, but for lifetimes; entries are of every one.
 It reads no clock: `as_of` is passed in.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from privacy.dp.budget import Caps
 from privacy.dp.events import Guarantee, PrivacyEvent
@@ -30,29 +31,24 @@ from privacy.report.budget_report import (
     CurvePoint,
     Detection,
     Epsilon,
+    FormerParticipant,
     GuaranteeBudget,
-    Outcome,
     ParticipantBudget,
+    RaisedAlarm,
+    ReportedAlarm,
     ReportedEntry,
     RowUse,
     SharedRecord,
     Source,
 )
+from privacy.report.happened import Happened, Outcomes, reported_entry
 from privacy.report.in_effect import in_effect
 from privacy.report.lifetime import Lifetimes
 from privacy.report.period import Period, cut
 from privacy.report.tally import ParticipantTally, Tally
 
-Outcomes = Mapping[str, RoundState]
-"""What became of each attempt, by its plan's digest."""
-
 _CURVE_POINTS = 10
 _HOLDERS = (1, 2, 3)
-_OUTCOMES: dict[RoundState, Outcome] = {
-    RoundState.CONFIRMED: "confirmed",
-    RoundState.VOID: "void",
-    RoundState.CLOSED: "closed",
-}
 _WITHOUT_RESULT = (RoundState.VOID, RoundState.CLOSED)
 
 
@@ -67,14 +63,15 @@ def build_report(
     participants: Iterable[str] | None = None,
     period: Period | None = None,
     earlier: Iterable[Charter] = (),
+    alarms: Iterable[RaisedAlarm] | None = None,
 ) -> BudgetReport:
     """The report of a whole chain, given from its first entry on and verified.
 
     outcomes: by plan digest, as far as the caller knows them. present_event: what the present plan costs; without
     it each participant's last event stands for it. participants: roster partners to report on; all by default,
     and only then actions that concern no one of them. period: all until now by default. earlier: the other charters
-    that charges are under. Raises AccountingFailed, LedgerBroken (one of them is missing),
-    MalformedMessage (a participant who is not on the roster).
+    that entries are under. alarms: every one there is; None where the caller keeps none. Raises AccountingFailed,
+    LedgerBroken (a charter is missing), MalformedMessage (a participant who is not on the roster).
     """
     kept = list(entries)
     covered = period or Period(start=None, end=as_of + 1)
@@ -87,10 +84,8 @@ def build_report(
     bound = in_effect(charter, kept[:until])
     lifetimes = Lifetimes(kept[:until])
     charters = {one.digest: one for one in (*earlier, charter)}
-    listed: dict[str | None, list[ReportedEntry]] = {}
-    for entry in kept[before:until]:
-        if entry.charter == tally.charter:
-            listed.setdefault(entry.participant, []).append(reported_entry(entry, known))
+    happened = Happened(kept[:until], before, covered, charters, known)
+    listed = happened.listed()
     return framed(
         charter,
         tally,
@@ -109,7 +104,9 @@ def build_report(
             ).model_copy(update={"lifetime": lifetimes.of(partner, charters)})
             for partner in (charter.partners if participants is None else participants)
         ),
+        former=happened.former(charter, lifetimes, listed) if participants is None else (),
         actions=tuple(listed.get(None, ())) if participants is None else (),
+        alarms=None if alarms is None else happened.alarms(alarms),
         period=covered,
         opening=at_start.head,
     )
@@ -122,7 +119,9 @@ def framed(
     source: Source,
     participants: tuple[ParticipantBudget, ...],
     *,
+    former: tuple[FormerParticipant, ...] = (),
     actions: tuple[ReportedEntry, ...] = (),
+    alarms: tuple[ReportedAlarm, ...] | None = None,
     period: Period | None = None,
     opening: ChainHead = EMPTY,
 ) -> BudgetReport:
@@ -141,9 +140,12 @@ def framed(
         n_min=charter.n_min,
         colluders=charter.colluders,
         honest=charter.honest,
+        filter_order=charter.filter_order,
         privacy_unit=charter.privacy_unit,
         participants=participants,
+        former=former,
         actions=actions,
+        alarms=alarms,
     )
 
 
@@ -197,30 +199,9 @@ def participant_budget(
         ),
         shared=_shared(tally, member.caps.delta, charter.honest) if curve else (),
         lifetime=None,
-        last=None if tally.last is None else reported_entry(tally.last, outcomes),
+        last=None if tally.last is None else reported_entry(tally.last, outcomes, charter.epoch),
         entries=tuple(entries),
     )
-
-
-def reported_entry(entry: LedgerEntry, outcomes: Outcomes) -> ReportedEntry:
-    change = entry.budget
-    return ReportedEntry(
-        index=entry.index,
-        at=entry.at,
-        kind=entry.kind,
-        round=change.round if change else None,
-        attempt=change.attempt if change else None,
-        row=change.row if change else None,
-        event=change.event if change else None,
-        outcome=_outcome(outcomes.get(change.plan)) if change and entry.kind in ("charge", "recovered") else None,
-        reason=entry.reason,
-    )
-
-
-def _outcome(state: RoundState | None) -> Outcome:
-    if state is None:
-        return "unknown"
-    return _OUTCOMES.get(state, "running")
 
 
 def _last_event(tally: ParticipantTally) -> PrivacyEvent | None:

@@ -32,6 +32,9 @@ class Domain:
 
 
 REPORT: Final = Domain("privacy.report", "report")
+HAPPENED: Final = Domain("privacy.report", "happened")
+"""Ledger entries, officers' actions and alarms."""
+
 PRINT: Final = Domain("privacy.report", "print")
 """What the printed report alone says."""
 
@@ -53,14 +56,14 @@ class Catalogue:
 
 @lru_cache(maxsize=32)
 def catalogue(language: str, *more: Domain) -> Catalogue:
-    """The report's messages in a language, and those of `more` domains.
+    """The messages of REPORT and HAPPENED in a language, and those of `more` domains.
 
     Raises ConfigurationError unless the language is one of LANGUAGES.
     """
     if language not in LANGUAGES:
         raise ConfigurationError(f"a language of {', '.join(LANGUAGES)}", repr(language), "choose one of these")
     translations = _read(REPORT, language)
-    for domain in more:
+    for domain in (HAPPENED, *more):
         translations.add_fallback(_read(domain, language))
     return Catalogue(language, translations)
 

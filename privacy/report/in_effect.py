@@ -1,7 +1,7 @@
 """The charter as it binds one participant: with the caps and counts that officers tightened, as the ledger says.
 
-A later tightening replaces an earlier one, which it can only be within. An own chain holds no officers' actions, so
-a partner's own report states the charter's caps.
+A later tightening comes on top of an earlier one, which it can only be within. An own chain holds no officers'
+actions, so a partner's own report states the charter's caps.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ def in_effect(charter: Charter, entries: Iterable[LedgerEntry]) -> dict[str, Cha
         action = entry.action
         if action is None or action.caps is None or entry.charter != charter.digest or entry.participant is None:
             continue
+        before = found.get(entry.participant, charter)
         roster = tuple(
             one.model_copy(update={"caps": action.caps}) if one.partner == entry.participant else one
-            for one in charter.roster
+            for one in before.roster
         )
-        table = limited(charter.table, {limit.row: limit.count for limit in action.limits})
-        found[entry.participant] = charter.model_copy(update={"roster": roster, "table": table})
+        table = limited(before.table, {limit.row: limit.count for limit in action.limits})
+        found[entry.participant] = before.model_copy(update={"roster": roster, "table": table})
     return found

@@ -50,15 +50,10 @@ class Lifetimes:
     def of(self, partner: str, charters: Mapping[str, Charter]) -> Lifetime:
         """charters: every one that its charges are under, by digest. Raises LedgerBroken, AccountingFailed."""
         charged = self._charged.get(partner, {})
-        for digest, found in charged.items():
-            if digest not in charters:
-                raise LedgerBroken(
-                    found.first,
-                    "an entry under a charter that was given",
-                    f"one under {digest[:16]}",
-                    "give every charter of the consortium",
-                )
-        under = sorted((charters[digest] for digest in charged), key=lambda charter: charter.epoch)
+        under = sorted(
+            (charter_of(charters, digest, found.first) for digest, found in charged.items()),
+            key=lambda charter: charter.epoch,
+        )
         epochs = tuple(_epoch(charter, partner, charged[charter.digest].events) for charter in under)
         newest = under[-1] if under else None
         composed = None
@@ -68,6 +63,18 @@ class Lifetimes:
                 everything.update(found.events)
             composed = _spent(everything, newest.entry(partner).caps.delta, newest.honest)
         return Lifetime(partner=partner, epochs=epochs, summed=_summed(epochs), composed=composed)
+
+
+def charter_of(charters: Mapping[str, Charter], digest: str, index: int) -> Charter:
+    """Rule 5: the charter that the entry of this index is under. Raises LedgerBroken."""
+    if digest not in charters:
+        raise LedgerBroken(
+            index,
+            "an entry under a charter that was given",
+            f"one under {digest[:16]}",
+            "give every charter of the consortium",
+        )
+    return charters[digest]
 
 
 def lifetime(entries: Iterable[LedgerEntry], partner: str, charters: Mapping[str, Charter]) -> Lifetime:

@@ -10,6 +10,7 @@ from typing import Any
 from privacy.report import charts, shown
 from privacy.report.budget_report import INFINITE, BudgetReport, Epsilon, GuaranteeBudget, ParticipantBudget
 from privacy.report.catalogue import Catalogue
+from privacy.report.happened import charges
 
 
 def source(report: BudgetReport, alone: ParticipantBudget | None, t: Catalogue) -> str:
@@ -66,7 +67,7 @@ def highlights(report: BudgetReport, t: Catalogue) -> list[dict[str, Any]]:
                 "infinite": most.epsilon == INFINITE,
             }
         )
-    rounds = max(p.charged - p.charged_before for p in report.participants)
+    rounds = max(charges(p.entries) for p in report.participants)
     left = [p.rounds_left for p in report.participants if p.rounds_left is not None]
     cells.append(_plain_cell(t("print.attempts_in_period"), str(rounds)))
     cells.append(_plain_cell(t("print.fewest_left"), str(min(left)) if left else "–"))

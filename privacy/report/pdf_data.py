@@ -1,27 +1,25 @@
 """What the printed report says and draws, as data for its template: every text in the reader's language.
 
-Rules:
-1. Nothing is left out unsaid: where a list is cut short, the note under it says how many there are and where.
-2. pdf_cover.py writes the first page, pdf_figures.py the participants' figures; the rest is here.
+pdf_cover.py writes the first page, pdf_figures.py the participants' figures, pdf_period.py what happened;
+the rest is here.
 It computes no epsilon; build.py did.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any, Final
 
 from privacy.report import shown
-from privacy.report.budget_report import INFINITE, BudgetReport, ParticipantBudget, ReportedEntry
+from privacy.report.budget_report import INFINITE, BudgetReport, ParticipantBudget
 from privacy.report.catalogue import PRINT, Catalogue, catalogue
 from privacy.report.pdf_cover import cover_facts, highlights, size, source, span, verdict
 from privacy.report.pdf_figures import beyond, details, glance, key, participant_figures, small_charts
+from privacy.report.pdf_period import activity, happened
 
-MOST_ENTRIES: Final = 9
 _WORDS: Final = (
     "title head glance participant rounds_left glance_note figures curve_caption charts charts_note details"
     " charged_in_period charged_all without_result reserved delta odds_in_sum odds_alone odds_note beyond_note"
-    " false_alarms attack_note period entry time what outcome meaning appendix verify verify_text verify_more"
+    " false_alarms attack_note entry time what outcome meaning appendix verify verify_text verify_more"
 ).split()
 
 
@@ -49,10 +47,10 @@ def printed(report: BudgetReport, language: str) -> dict[str, Any]:
         "glance": None if alone else [glance(participant, t) for participant in report.participants],
         "participants": [participant_figures(alone, t)] if alone else [],
         "charts": [] if alone else small_charts(report.participants, t),
-        "beyond": [] if alone else [beyond(participant) for participant in report.participants],
+        "beyond": [] if alone else [beyond(one, t) for one in report.everyone],
         "details": [] if alone else [details(participant) for participant in report.participants],
-        "activity": _activity(report, alone, t),
-        **_happened(report, alone, t),
+        "activity": activity(report, alone, t),
+        **happened(report, alone, t),
         "meaning": _meaning(report, t),
         "attack": _attack(report, t),
         "proof": _proof(report, t),
@@ -69,55 +67,16 @@ def printed(report: BudgetReport, language: str) -> dict[str, Any]:
             "charter": t("lifetime.charter"),
             "charters": t("lifetime.charters"),
             "lifetime": t("lifetime.heading"),
+            "period": t("period.heading"),
+            "alarms": t("alarms.heading"),
+            "alarm": t("alarms.what"),
+            "acknowledged": t("alarms.acknowledged"),
             "all_charged": t("lifetime.charged"),
             "shared": t("shared.heading"),
             "holders": t("shared.holders"),
             "shared_note": t("shared.note"),
             "held_by": [t("shared.count", holders=holders) for holders in (2, 3)],
         },
-    }
-
-
-def _listed(report: BudgetReport) -> list[ReportedEntry]:
-    """Every entry of the report in the chain's order."""
-    entries = [entry for participant in report.participants for entry in participant.entries]
-    return sorted((*entries, *report.actions), key=lambda entry: entry.index)
-
-
-def _activity(report: BudgetReport, alone: ParticipantBudget | None, t: Catalogue) -> list[tuple[str, str]]:
-    entries = _listed(report)
-    kinds = Counter(entry.kind for entry in entries)
-    attempts = {(entry.round, entry.attempt) for entry in entries if entry.kind in ("charge", "recovered")}
-    charged = kinds["charge"] + kinds["recovered"]
-    return [
-        (t("print.rounds_charged"), str(len(attempts))),
-        (t("print.charges" if alone is None else "report.charged"), str(charged)),
-        (t("print.lapses"), str(kinds["lapse"])),
-        (t("print.actions"), str(kinds["action"])),
-    ]
-
-
-def _happened(report: BudgetReport, alone: ParticipantBudget | None, t: Catalogue) -> dict[str, Any]:
-    """One participant's newest entries but reservations, or the consortium's newest actions; rule 1."""
-    kinds = ("action",) if alone is None else ("charge", "recovered", "lapse", "action")
-    wanted = [entry for entry in _listed(report) if entry.kind in kinds]
-    newest = wanted[-MOST_ENTRIES:][::-1]
-    kind = "actions" if alone is None else "entries"
-    note = "none_of" if not wanted else "all_of" if len(newest) == len(wanted) else "newest_of"
-    return {
-        "happened": [
-            {
-                "index": str(entry.index),
-                "at": shown.utc(entry.at),
-                "what": t(f"entry.{entry.kind}", round=entry.round, attempt=entry.attempt),
-                "reason": entry.reason,
-                "outcome": t(f"outcome.{entry.outcome}") if entry.outcome else "",
-            }
-            for entry in newest
-        ],
-        "happened_note": t(f"print.{note}_{kind}", shown=len(newest), total=len(wanted))
-        + " "
-        + t("print.in_files"),
     }
 
 
@@ -163,7 +122,9 @@ def _meaning(report: BudgetReport, t: Catalogue) -> list[dict[str, str]]:
             {"heading": f"{heading} ({most.name})" if len(report.participants) > 1 else heading, "text": text}
         )
     parts.append({"heading": t("meaning.alone_heading"), "text": t("meaning.alone", honest=report.honest)})
-    parts.append({"heading": t("meaning.fixed_heading"), "text": t("meaning.fixed")})
+    order = report.filter_order
+    fixed = t("meaning.fixed") if order is None else t("meaning.fixed_filter", order=order)
+    parts.append({"heading": t("meaning.fixed_heading"), "text": fixed})
     parts.append({"heading": t("print.terms_heading"), "text": t("print.terms")})
     return parts
 

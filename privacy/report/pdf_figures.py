@@ -10,8 +10,9 @@ from markupsafe import Markup
 
 from privacy.dp.events import PrivacyEvent
 from privacy.report import charts, shown
-from privacy.report.budget_report import INFINITE, GuaranteeBudget, ParticipantBudget, Spent
+from privacy.report.budget_report import INFINITE, FormerParticipant, GuaranteeBudget, ParticipantBudget, Spent
 from privacy.report.catalogue import Catalogue
+from privacy.report.happened import charges
 from privacy.report.pdf_cover import size
 
 MOST_CHARTS: Final = 12
@@ -166,18 +167,16 @@ def _spent(spent: Spent) -> list[str]:
     return [charts.number(spent.in_sum), charts.number(spent.alone), shown.delta(spent.delta)]
 
 
-def beyond(participant: ParticipantBudget) -> dict[str, Any]:
+def beyond(one: ParticipantBudget | FormerParticipant, t: Catalogue) -> dict[str, Any]:
     """Over every charter, and for units that several hold: a participant's line among everyone's."""
-    life = participant.lifetime
-    over = (
-        ["0", "0", *("–",) * 3]
-        if life is None or not life.epochs
-        else [str(len(life.epochs)), str(sum(one.charged for one in life.epochs)), *_spent(life.summed)]
-    )
-    return {
-        "name": participant.name,
-        "values": [*over, *(charts.number(one.in_sum) for one in participant.shared if one.holders > 1)],
-    }
+    life = one.lifetime
+    over = ["0", "0", "–", "–", "–"]
+    if life is not None and life.epochs:
+        over = [str(len(life.epochs)), str(sum(epoch.charged for epoch in life.epochs)), *_spent(life.summed)]
+    if isinstance(one, FormerParticipant):
+        return {"name": t("former.name", name=one.name), "values": [*over, "–", "–"]}
+    held = [charts.number(record.in_sum) for record in one.shared if record.holders > 1]
+    return {"name": one.name, "values": [*over, *held]}
 
 
 def event(happened: PrivacyEvent, t: Catalogue) -> str:
@@ -212,7 +211,7 @@ def details(participant: ParticipantBudget) -> dict[str, Any]:
     return {
         "name": participant.name,
         "values": [
-            str(participant.charged - participant.charged_before),
+            str(charges(participant.entries)),
             str(participant.charged),
             str(participant.charged_without_result),
             str(participant.reserved),

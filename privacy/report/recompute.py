@@ -4,7 +4,8 @@ Rules:
 1. The ledger is verified first, as a file that proves itself (privacy.ledger.verification), and is of the report's
    kind: the service's chain for the service's report, the partner's own for its own.
 2. The entry that the report's head names lies on it, and nothing after that entry counts.
-3. What came of attempts is not on a ledger: that is taken from the report, and is the reporter's word.
+3. What came of attempts, and which alarms were raised, is not on a ledger: that is taken from the report, and is
+   the reporter's word. Who acknowledged an alarm is on the ledger.
 4. Figures may differ by TOLERANCE of themselves (an accountant of another version, sums in another order); all else
    is equal.
 """
@@ -95,7 +96,8 @@ def _again(
     for participant in report.participants:
         for index in participant.without_result:
             _note(outcomes, entries, index, RoundState.VOID)
-        for entry in participant.entries:
+    for one in report.everyone:
+        for entry in one.entries:
             if entry.outcome is not None and entry.outcome != "unknown":
                 _note(outcomes, entries, entry.index, _STATES[entry.outcome])
     events = {participant.present_event for participant in report.participants}
@@ -111,6 +113,7 @@ def _again(
         else [participant.partner for participant in report.participants],
         period=report.period,
         earlier=charters,
+        alarms=report.alarms,
     )
 
 

@@ -12,7 +12,7 @@ from jinja2 import BaseLoader, ChoiceLoader, Environment, PackageLoader, PrefixL
 from markupsafe import Markup
 
 from privacy.protocol.canonical import canonical
-from privacy.report import charts, shown
+from privacy.report import charts, sentences, shown, written
 from privacy.report.budget_report import BudgetReport
 from privacy.report.catalogue import DEFAULT_LANGUAGE, catalogue
 from privacy.report.pdf import render_pdf
@@ -39,7 +39,7 @@ def render_html(report: BudgetReport, language: str = DEFAULT_LANGUAGE) -> str:
     page = environment().get_template("report/report.html")
     # Our own style sheets, not input: escaping would break their selectors.
     styles = Markup(stylesheet("base.css") + stylesheet("report.css"))  # noqa: S704
-    return page.render(report=report, t=catalogue(language), styles=styles)
+    return page.render(report=report, t=catalogue(language), styles=styles, say=sentences)
 
 
 def stylesheet(name: str) -> str:
@@ -65,5 +65,8 @@ def environment(more: BaseLoader | None = None) -> Environment:
         "utc": shown.utc,
         "gauge": charts.gauge,
         "curve": charts.curve,
+        "told": sentences.entry,
+        "alarm": sentences.alarm_text,
+        "said": written.said,
     }
     return made

@@ -5,7 +5,7 @@ Rules:
    the charter and the period, so a line that was cut out still says what it rests on.
 2. Kinds: `budget` (one participant and guarantee), `row` (one participant and row of the charter's table), `shared`
    (a record that so many holders have), `epoch` (what one charter cost), `lifetime` (all of them, by `composition`:
-   summed or composed), `entry` (one ledger entry of the period).
+   summed or composed), `entry` (one ledger entry of the period; `epoch` is its charter's), `alarm`.
 3. A text that a spreadsheet would take for a formula gets an apostrophe in front; figures never do. An infinite
    epsilon is the word infinite, what does not apply is empty.
 """
@@ -18,14 +18,24 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from privacy.dp.events import PrivacyEvent
+from privacy.ledger.entry import OfficersAction
+from privacy.protocol.canonical import canonical
 from privacy.report import shown
-from privacy.report.budget_report import BudgetReport, ParticipantBudget, ReportedEntry, Spent
+from privacy.report.budget_report import (
+    BudgetReport,
+    Lifetime,
+    ParticipantBudget,
+    ReportedAlarm,
+    ReportedEntry,
+    Spent,
+)
 
 COLUMNS: Final = (
     "line ledger_head ledger_count charter period_start period_end source as_of participant name guarantee epsilon"
     " epsilon_at_start epsilon_without_result epsilon_with_reserved cap delta even_odds charged_before charged"
     " charged_without_result reserved rounds_left row count event noise_multiplier sampling_rate steps entry at"
-    " kind round attempt outcome reason epoch composition holders"
+    " kind round attempt outcome reason epoch composition holders action officer role second alarm detail"
+    " acknowledged_entry acknowledged_at"
 ).split()
 _FORMULA: Final = tuple("=+-@\t\r\n|%＝＋－＠")
 _BYTE_ORDER_MARK: Final = "\ufeff"
@@ -62,8 +72,14 @@ def _lines(report: BudgetReport) -> Iterator[Mapping[str, object]]:
             yield {**who, **line}
         for entry in participant.entries:
             yield {**who, **_entry(entry)}
+    for former in report.former:
+        who = {"participant": former.partner, "name": safe(former.name)}
+        for line in (*_lifetime(former.lifetime), *map(_entry, former.entries)):
+            yield {**who, **line}
     for entry in report.actions:
         yield _entry(entry)
+    for alarm in report.alarms or ():
+        yield _alarm(alarm)
 
 
 def _budgets(participant: ParticipantBudget) -> Iterator[Mapping[str, object]]:
@@ -107,12 +123,15 @@ def _over_time(participant: ParticipantBudget) -> Iterator[Mapping[str, object]]
             "epsilon": one.in_sum,
             "delta": participant.delta,
         }
-    if participant.lifetime is None:
-        return
-    for epoch in participant.lifetime.epochs:
+    if participant.lifetime is not None:
+        yield from _lifetime(participant.lifetime)
+
+
+def _lifetime(life: Lifetime) -> Iterator[Mapping[str, object]]:
+    for epoch in life.epochs:
         for line in _spent(epoch.spent):
             yield {"line": "epoch", "epoch": epoch.epoch, "charged": epoch.charged, **line}
-    for name, spent in (("summed", participant.lifetime.summed), ("composed", participant.lifetime.composed)):
+    for name, spent in (("summed", life.summed), ("composed", life.composed)):
         for line in _spent(spent) if spent is not None else ():
             yield {"line": "lifetime", "composition": name, **line}
 
@@ -133,6 +152,8 @@ def _entry(entry: ReportedEntry) -> Mapping[str, object]:
         "row": safe(entry.row or ""),
         "outcome": entry.outcome or "",
         "reason": safe(entry.reason),
+        "epoch": entry.epoch,
+        **(_action(entry.action) if entry.action else {}),
         **(_event(entry.event) if entry.event else {}),
     }
 
@@ -144,3 +165,42 @@ def _event(event: PrivacyEvent) -> Mapping[str, object]:
         "sampling_rate": event.sampling_rate,
         "steps": event.steps,
     }
+
+
+def _action(action: OfficersAction) -> Mapping[str, object]:
+    """New caps and counts as JSON."""
+    return {
+        "action": action.what,
+        "officer": safe(action.officer),
+        "role": action.role,
+        "second": safe(action.second or ""),
+        "alarm": action.alarm or "",
+        "detail": _json(action.model_dump(mode="json", include={"caps", "limits"})) if action.caps else "",
+    }
+
+
+def _alarm(alarm: ReportedAlarm) -> Mapping[str, object]:
+    """reason: of the acknowledgement."""
+    line = {
+        "line": "alarm",
+        "participant": alarm.participant or "",
+        "at": shown.timestamp(alarm.at),
+        "kind": alarm.kind,
+        "alarm": alarm.id,
+        "detail": _json(dict(alarm.detail)),
+    }
+    found = alarm.acknowledged
+    if found is None:
+        return line
+    return {
+        **line,
+        "officer": safe(found.officer),
+        "role": found.role,
+        "reason": safe(found.reason),
+        "acknowledged_entry": found.entry,
+        "acknowledged_at": shown.timestamp(found.at),
+    }
+
+
+def _json(value: object) -> str:
+    return canonical(value).decode("utf-8")

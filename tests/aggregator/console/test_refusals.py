@@ -10,7 +10,6 @@ from fastapi import Request
 
 from aggregator.console.refusals import OTHERWISE, SAID, words_of
 from aggregator.console.security import error_page
-from aggregator.console.sentences import said
 from aggregator.console.words import DOMAINS
 from aggregator.rounds.oversight import MAX_REASON
 from aggregator.storage import ledger
@@ -21,6 +20,7 @@ from privacy.ledger.entry import LedgerEntry
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import Close, Signed
 from privacy.report.catalogue import LANGUAGES, catalogue
+from privacy.report.written import said
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import send, sign_in_as, visit
 from tests.aggregator.console.test_pages import _Strict

@@ -5,8 +5,15 @@ from __future__ import annotations
 import pytest
 
 from aggregator.console.cookies import CSRF_FIELD
+from aggregator.rounds.oversight import acknowledge, suspend
+from aggregator.rounds.reporting import make_report
+from aggregator.storage.alarms import KINDS, every_alarm, raise_alarm
 from aggregator.storage.reports import KEPT, KEPT_SECONDS, MADE_AT_ONCE, MadeReport, ReportDesk
+from aggregator.storage.sessions import CONSORTIUM, Viewer
 from privacy.errors import NotFound, ServiceUnavailable
+from privacy.report import sentences
+from privacy.report.budget_report import BudgetReport, RaisedAlarm
+from privacy.report.catalogue import LANGUAGES, catalogue
 from privacy.report.signature import FORMATS, Known, verify_report
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import form_token, visit
@@ -96,3 +103,36 @@ def test_a_desk_keeps_few_and_not_for_long_and_makes_few_at_once(monkeypatch: py
         place.__exit__(None, None, None)
     with desk.place():
         pass
+
+
+def test_a_report_says_who_acted_and_which_alarms_were_raised(running: Running, driver: RoundDriver) -> None:
+    driver.to_confirmed()
+    who, service = driver.names[0], running.service
+    kim = Viewer("kim", "kim", "officer", CONSORTIUM, 2e9)
+    assert suspend(service, kim, who, "its machine was stolen")
+    with service.database.read() as session:
+        (raised,) = every_alarm(session, who)
+    assert acknowledge(service, kim, raised.id, "we know it")
+    with service.database.write() as session:
+        raise_alarm(session, "locked_out", driver.names[1], {"account": "x", "day": "d", "failures": 9}, 1)
+    made = {
+        name: BudgetReport.model_validate_json(make_report(service, name, "json", "en", None, None).raw)
+        for name in (None, who)
+    }
+    everyones, own = made[None], made[who]
+    assert [one.kind for one in everyones.alarms or ()] == ["locked_out", "suspended"]
+    (alarm,) = own.alarms or ()
+    assert alarm.acknowledged is not None
+    assert (alarm.id, alarm.acknowledged.officer, alarm.acknowledged.reason) == (raised.id, "kim", "we know it")
+    acted = [(one.action.what, one.action.officer, one.reason) for one in own.participants[0].entries if one.action]
+    assert acted == [("suspend", "kim", "its machine was stolen"), ("acknowledge", "kim", "we know it")]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_kind_of_alarm_has_words_in_reports(language: str) -> None:
+    t = catalogue(language)
+    figures: dict[str, str | int] = {"guarantee": "alone", "over": "sum", "cause": "not-opened", "check": 4}
+    for kind, described in KINDS.items():
+        detail = {name: figures.get(name, f"<{name}>") for name in (*described.cause, *described.more)}
+        alarm = RaisedAlarm(id="0" * 64, kind=kind, participant=None, at=1, detail=detail)
+        assert "{" not in sentences.alarm(alarm, t, {})

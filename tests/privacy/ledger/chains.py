@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from privacy.dp.budget import Caps
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.ledger.chain import BudgetMove, ChainVerifier, next_action_entry, next_budget_entry
-from privacy.ledger.entry import EntryKind, LedgerEntry
+from privacy.ledger.entry import ActionKind, EntryKind, LedgerEntry, OfficersAction, RowLimit
 from privacy.ledger.export import own_export, service_export
 from privacy.protocol.identifiers import OPERATOR, SERVER
 from privacy.protocol.messages import (
@@ -99,6 +99,24 @@ class ChainWriter:
     def action(self, participant: str | None, reason: str) -> LedgerEntry:
         at = 1_760_000_000 + 3600 * len(self.entries)
         return self.append(next_action_entry(self.verifier.head, self.charter, at, participant, reason))
+
+    def officer(
+        self,
+        participant: str | None,
+        what: ActionKind,
+        reason: str,
+        *,
+        officer: str = "kim",
+        second: str | None = None,
+        alarm: str | None = None,
+        caps: Caps | None = None,
+        limits: tuple[RowLimit, ...] = (),
+    ) -> LedgerEntry:
+        action = OfficersAction(
+            what=what, officer=officer, role="officer", second=second, alarm=alarm, caps=caps, limits=limits
+        )
+        at = 1_760_000_000 + 3600 * len(self.entries)
+        return self.append(next_action_entry(self.verifier.head, self.charter, at, participant, reason, action))
 
     def append(self, entry: LedgerEntry) -> LedgerEntry:
         self.verifier.add(entry)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from privacy.errors import ConfigurationError
-from privacy.report import charts, fonts, pdf, pdf_data, pdf_figures
+from privacy.report import charts, fonts, pdf, pdf_data, pdf_figures, pdf_period
 from privacy.report.catalogue import LANGUAGES, PRINT, Catalogue
 from privacy.report.pdf import render_pdf
 from tests import catalogues
@@ -22,7 +22,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "one participant": {"only": True, "source": "partner"},
     "many rounds of one": {"only": True, "rounds": 30, "second_half": True},
     "many actions": {"actions": 30},
-    "nothing happened": {"rounds": 0},
+    "many alarms": {"alarms": 20},
+    "few alarms": {"alarms": 2, "only": True},
+    "nothing happened": {"rounds": 0, "alarms": 0},
     "no action in the period": {"second_half": True, "quiet": True},
     "nothing happened to one": {"rounds": 0, "only": True, "room": 0, "quiet": True},
     "without bound": {"unprotected": True},
@@ -79,7 +81,7 @@ def test_the_first_page_says_the_worst_that_is_true(kind: str, said: str, alarmi
 
 def test_a_list_that_is_cut_short_says_so() -> None:
     data = pdf_data.printed(report(rounds=30, only=True), "en")
-    assert len(data["happened"]) == pdf_data.MOST_ENTRIES
+    assert len(data["happened"]) == pdf_period.MOST_ENTRIES
     assert "32; the newest 9 are shown" in data["happened_note"]  # 30 charges, a lapse, an action
 
 
@@ -146,10 +148,10 @@ def _poppler(program: str, path: Path, *arguments: str) -> str:
 @pytest.mark.parametrize(
     "kind",
     [
-        {"partners": 12, "rounds": 300, "second_half": True, "actions": 40},
+        {"partners": 12, "rounds": 300, "second_half": True, "actions": 40, "alarms": 40},
         {"partners": 3, "rounds": 300, "only": True},
         {"partners": 3, "rounds": 0},
-        {"partners": 40, "rounds": 5},
+        {"partners": 40, "rounds": 5, "actions": 3, "alarms": 3},
     ],
     ids=["twelve", "one", "new", "forty"],
 )

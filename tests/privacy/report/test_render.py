@@ -74,8 +74,10 @@ def test_templates_and_catalogue_name_the_same_messages() -> None:
     named = {name for name in named if not name.endswith(("_", ".html", ".css", ".typ"))}
     assert named <= known
     # Families named by a variable: guarantee.<name>, entry.<kind>, ...
-    families = tuple(re.findall(r'["\']([a-z_]+\.[a-z_]*)["\'] ~', text)) + tuple(
-        f"{about}_heading" for about in re.findall(r'about="([a-z_.]+)"', text)
+    families = (
+        *re.findall(r'["\']([a-z_]+\.[a-z_]*)["\'] ~', text),
+        *re.findall(r'f"([a-z_]+\.[a-z_]*)\{', text),
+        *(f"{about}_heading" for about in re.findall(r'about="([a-z_.]+)"', text)),
     )
     # What print alone says is held to be used by test_pdf, which prints every kind of report.
     unused = {name for name in known - named if not name.startswith((*families, "print."))}
