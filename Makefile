@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 TORCH ?= torch==2.13.0
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: install demo console test test-full lint unit simulate crash mutate-checks audit bench vectors catalogues fonts docs clean
+.PHONY: install demo console test test-full lint unit simulate crash fuzz mutate-checks audit bench vectors catalogues fonts docs clean
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@echo "1/5 installing (1.5 GB, once)"
@@ -59,6 +59,12 @@ mutate-checks: $(VENV)/.installed
 # Known flaws, licences and a bill of materials of what is installed: red too where nothing could be checked.
 audit: $(VENV)/.installed
 	$(BIN)/python -m deploy.audit
+
+# Parsers and routes under altered input, by coverage and from the document: make fuzz SECONDS=600
+SECONDS ?= 60
+fuzz: $(VENV)/.installed
+	$(BIN)/python -m tests.fuzzing --seconds $(SECONDS)
+	FUZZ_EXAMPLES=200 $(BIN)/pytest tests/fuzzing/test_openapi_fuzz.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks

@@ -97,7 +97,7 @@ def read_document(answer: dict[str, Any], round_digest: str) -> RoundDocument:
             close=None if answer["close"] is None else read_message(Close, answer["close"]),
             receipts=tuple(_NAMES.validate_python(answer["receipts"])),
         )
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, OverflowError) as error:
         raise MalformedMessage(
             "a round document", f"{type(error).__name__}: {str(error)[:200]}", "tell the operator"
         ) from None

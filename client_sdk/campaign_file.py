@@ -21,7 +21,6 @@ Rules (protocol 3, 6.3):
 from __future__ import annotations
 
 import runpy
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -37,6 +36,7 @@ from client_sdk.shared_parameters import flatten, shapes, split_parameters
 from privacy.errors import ConfigurationError
 from privacy.protocol.identifiers import DisplayName, Model
 from privacy.protocol.messages import Campaign, ParameterShape, UpdateRule
+from privacy.protocol.toml_text import parse_toml
 from privacy.randomness import RandomSource
 
 
@@ -62,8 +62,8 @@ class CampaignFile(Model):
 def read_campaign_file(path: Path) -> CampaignFile:
     """Raises ConfigurationError."""
     try:
-        return CampaignFile.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return CampaignFile.model_validate(parse_toml(path.read_bytes(), f"a campaign in TOML at {path}"))
+    except OSError as error:
         raise ConfigurationError(f"a campaign in TOML at {path}", str(error), "correct the file") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

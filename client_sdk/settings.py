@@ -8,7 +8,6 @@ What a charter or the service says never changes these; only an editor does.
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -18,6 +17,7 @@ from pydantic import Field, ValidationError
 from privacy.dp.budget import Caps
 from privacy.errors import ConfigurationError
 from privacy.protocol.identifiers import DisplayName, Model, PartnerId
+from privacy.protocol.toml_text import parse_toml
 
 Epsilon = Annotated[float, Field(gt=0)]
 
@@ -92,14 +92,19 @@ def load_settings(path: Path) -> LoadedSettings:
             "write one: docs/guide.md shows one",
         ) from None
     try:
-        document = tomllib.loads(raw.decode("utf-8"))
-        settings = Settings.model_validate(document)
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"TOML in {path}", str(error), "correct the file") from None
+        settings = Settings.model_validate(parse_toml(raw, f"TOML in {path}"))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigurationError(f"settings in {path}", f"{where}: {first['msg']}", "correct the file") from None
-    if urlsplit(settings.server.url).scheme not in ("http", "https"):
+    if not _is_web_address(settings.server.url):
         raise ConfigurationError("a server.url with http or https", settings.server.url, f"correct it in {path}")
     return LoadedSettings(settings=settings, source=path.resolve())
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket or a port that is none
+        return False

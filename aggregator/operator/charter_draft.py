@@ -29,7 +29,6 @@ Rules:
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +44,7 @@ from privacy.errors import ConfigurationError
 from privacy.he.parameters import DEFAULT
 from privacy.protocol.identifiers import ZERO_DIGEST, DisplayName, PartnerId
 from privacy.protocol.messages import Charter, Enrolment, RosterEntry, SigningKeys
+from privacy.protocol.toml_text import parse_toml
 
 
 class _DraftModel(BaseModel):
@@ -98,8 +98,8 @@ class Cost:
 def read_draft(path: Path) -> Draft:
     """Raises ConfigurationError with the field that is wrong."""
     try:
-        return Draft.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return Draft.model_validate(parse_toml(path.read_bytes(), f"a draft in TOML at {path}"))
+    except OSError as error:
         raise ConfigurationError(f"a draft in TOML at {path}", str(error), "correct the file") from None
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]

@@ -131,13 +131,13 @@ class OperatorClient:
         return self._post(answers.Lease, "/v1/conductor-lease", body)
 
     def _get(self, model: type[AnswerT], path: str, query: Query | None = None) -> AnswerT:
-        return _read(model, path, self._http.request("GET", path, query=query))
+        return answer_of(model, path, self._http.request("GET", path, query=query))
 
     def _post(self, model: type[AnswerT], path: str, body: bytes, *, idempotent: bool = True) -> AnswerT:
-        return _read(model, path, self._http.request("POST", path, body=body, idempotent=idempotent))
+        return answer_of(model, path, self._http.request("POST", path, body=body, idempotent=idempotent))
 
 
-def _read(model: type[AnswerT], path: str, raw: bytes) -> AnswerT:
+def answer_of(model: type[AnswerT], path: str, raw: bytes) -> AnswerT:
     try:
         return model.model_validate_json(raw)
     except ValidationError as error:

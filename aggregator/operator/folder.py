@@ -17,7 +17,6 @@ import fcntl
 import json
 import os
 import socket
-import tomllib
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from privacy.protocol.identifiers import Digest, Model, PartnerId
 from privacy.protocol.messages import SigningKeys
 from privacy.protocol.sealed_file import open_secret, seal_secret
 from privacy.protocol.signing import SEED_BYTES, SigningKey
+from privacy.protocol.toml_text import parse_toml
 from privacy.randomness import RandomSource
 
 if TYPE_CHECKING:
@@ -163,14 +163,15 @@ def open_operator_folder(path: Path) -> OperatorFolder:
     """Raises ConfigurationError where it is not one."""
     settings_file = path / SETTINGS_FILE
     try:
-        settings = OperatorSettings.model_validate(tomllib.loads(settings_file.read_text(encoding="utf-8")))
+        written = parse_toml(settings_file.read_bytes(), f"url and server_keys in {settings_file}")
+        settings = OperatorSettings.model_validate(written)
     except OSError:
         raise ConfigurationError(
             f"an operator's folder with {SETTINGS_FILE} at {path}",
             "none",
             "name it with --operator or CHORALE_OPERATOR_FOLDER, or make one with `chorale-server init`",
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValidationError) as error:
+    except ValidationError as error:
         raise ConfigurationError(
             f"url and server_keys in {settings_file}", str(error).splitlines()[0], "correct the file"
         ) from None

@@ -112,19 +112,33 @@ def ciphertext_words(container: bytes) -> NDArray[np.uint64]:
     """
     expected = f"a SEAL {_VERSION_MAJOR}.{_VERSION_MINOR} ciphertext container"
     remedy = "install the tenseal that constraints.txt pins"
+    start = _CIPHERTEXT.size + _HEADER.size + _COUNT.size
+    if len(container) < _HEADER.size:
+        raise MalformedMessage(expected, f"{len(container)} bytes", remedy)
     magic, size, major, minor, compression, _, total = _HEADER.unpack_from(container)
     if (magic, size, major, minor) != (_MAGIC, _HEADER.size, _VERSION_MAJOR, _VERSION_MINOR):
         raise MalformedMessage(expected, f"magic {magic:#x}, version {major}.{minor}", remedy)
     if total != len(container) or compression not in (_UNCOMPRESSED, _ZSTD):
         raise MalformedMessage(expected, f"{len(container)} bytes, compression {compression}", remedy)
-    start = _CIPHERTEXT.size + _HEADER.size + _COUNT.size
     body = container[_HEADER.size :]
     if compression == _ZSTD:
-        body = zstandard.ZstdDecompressor().decompress(body, max_output_size=start + (BATCH * DEGREE * 8))
+        body = _unpacked(body, start + BATCH * DEGREE * 8)
+    if len(body) < start:
+        raise MalformedMessage(expected, f"a body of {len(body)} bytes", remedy)
     (count,) = _COUNT.unpack_from(body, start - _COUNT.size)
     if len(body) != start + 8 * count:
         raise MalformedMessage(expected, f"{len(body)} bytes for {count} words", remedy)
     return np.frombuffer(body, dtype="<u8", offset=start)
+
+
+def _unpacked(body: bytes, limit: int) -> bytes:
+    """At most `limit` bytes. A frame that names its size is given as much, so that is asked first."""
+    try:
+        if zstandard.frame_content_size(body) > limit:
+            raise zstandard.ZstdError(f"a frame of more than {limit} bytes")
+        return zstandard.ZstdDecompressor().decompress(body, max_output_size=limit)
+    except zstandard.ZstdError as error:
+        raise MalformedMessage("SEAL's zstd", str(error), "install the tenseal that constraints.txt pins") from None
 
 
 class RingKey:

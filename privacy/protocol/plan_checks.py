@@ -15,7 +15,7 @@ from privacy.dp.budget import check_filter, check_table
 from privacy.dp.events import Guarantee
 from privacy.dp.mechanism import PROBES, MechanismPlan
 from privacy.dp.noise_error import check_implementation
-from privacy.errors import ConfigurationError, UnsafeParameters, WeakerThanCharter
+from privacy.errors import AccountingFailed, ConfigurationError, UnsafeParameters, WeakerThanCharter
 from privacy.he.boxes import check_public_key
 from privacy.he.lanes import LaneLayout
 from privacy.he.parameters import PARAMETER_SETS
@@ -57,10 +57,16 @@ def check_charter(charter: Charter) -> None:
         )
     for entry in charter.roster:
         check_public_key(bytes.fromhex(entry.result_key))
-        if charter.filter_order is None:
-            check_table(charter.table, entry.caps, charter.honest)
-        else:
-            check_filter(charter.table, charter.filter_order, entry.caps, charter.honest)
+        try:
+            if charter.filter_order is None:
+                check_table(charter.table, entry.caps, charter.honest)
+            else:
+                check_filter(charter.table, charter.filter_order, entry.caps, charter.honest)
+        except AccountingFailed as error:
+            # Of numbers that somebody proposed it is the proposal that fails.
+            raise UnsafeParameters(
+                f"caps and a table for which an epsilon of {entry.partner} can be stated", error.came, error.remedy
+            ) from error
 
 
 def check_acceptances(

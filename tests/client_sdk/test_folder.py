@@ -54,6 +54,10 @@ def test_settings_are_read_and_the_folder_is_the_files_own(tmp_path: Path) -> No
         (("http://", "ftp://"), "http"),
         (("[partner]", "[partner"), "TOML"),
         (("records = 1000", "records = 1000\nmax_void = 1"), "max_void"),
+        (('"http://127', '"http://[127'), "http"),
+        (("http://", "http:////"), "http"),
+        (("records = 1000", "records = " + "[" * 20_000), "nested"),
+        (("records = 1000", "records = " + "9" * 5_000), "digits"),
     ],
 )
 def test_settings_that_cannot_be_used_say_where(tmp_path: Path, change: tuple[str, str], named: str) -> None:

@@ -6,10 +6,11 @@ from hashlib import sha256
 
 import numpy as np
 import pytest
+import zstandard
 
 from privacy.errors import MalformedMessage, OutOfRange
 from privacy.he.parameters import DEFAULT
-from privacy.he.ring import BATCH, MemoryFile, Ring, RingKey, ciphertext_words
+from privacy.he.ring import BATCH, MemoryFile, Ring, RingKey, ciphertext_container, ciphertext_words
 from privacy.randomness import Keystream
 from tests.privacy.he import seal_oracle
 
@@ -93,6 +94,25 @@ def test_a_container_of_another_form_is_refused(at: int, value: int) -> None:
     raw[at] = value
     with pytest.raises(MalformedMessage):
         ciphertext_words(bytes(raw))
+
+
+@pytest.mark.parametrize("kept", [0, 7, 16, 17, 80, 300])
+def test_a_container_cut_short_is_refused(kept: int) -> None:
+    whole = ciphertext_container(2, ntt=False) + bytes(2 * 8 * DEFAULT.degree)
+    with pytest.raises(MalformedMessage):
+        ciphertext_words(_of_length(whole[:kept]))
+
+
+@pytest.mark.parametrize("packed", [b"", b"no zstd", zstandard.compress(bytes(64 << 20)), zstandard.compress(b"")])
+def test_a_packed_container_is_unpacked_within_its_bound_or_not_at_all(packed: bytes) -> None:
+    whole = ciphertext_container(2, ntt=False)[:5] + b"\x02" + bytes(10) + packed
+    with pytest.raises(MalformedMessage):
+        ciphertext_words(_of_length(whole))
+
+
+def _of_length(container: bytes) -> bytes:
+    """With the length that its header says."""
+    return container[:8] + len(container).to_bytes(8, "little") + container[16:]
 
 
 def test_seal_refuses_words_of_q_and_above() -> None:

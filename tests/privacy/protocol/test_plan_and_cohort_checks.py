@@ -136,6 +136,15 @@ def test_an_unsafe_charter_is_refused(changes: dict[str, object]) -> None:
     assert caught.value.remedy
 
 
+@pytest.mark.parametrize(("multiplier", "rate"), [(1e-6, 0.1), (1e-300, 0.1), (1.0, 5e-324)])
+def test_a_charter_that_nobody_can_account_for_is_unsafe_and_no_failure_of_the_reader(
+    multiplier: float, rate: float
+) -> None:
+    event = EVENT.model_copy(update={"noise_multiplier": multiplier, "sampling_rate": rate})
+    with pytest.raises(UnsafeParameters, match="an epsilon of alpha can be stated"):
+        check_charter(make_charter(table=(TableRow(name="training", event=event, count=20),)))
+
+
 def test_a_roster_out_of_order_or_with_a_name_twice_is_malformed() -> None:
     for roster in (CHARTER.roster[::-1], (*CHARTER.roster, CHARTER.roster[-1])):
         with pytest.raises(ValueError, match="sorted"):
