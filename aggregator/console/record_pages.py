@@ -7,25 +7,21 @@ Rules: those of pages.py, and
 
 from __future__ import annotations
 
-import math
-
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import func, or_, select, true
 
 from aggregator.console.oversight_pages import PageNumber, counted
+from aggregator.console.plan_page import plan_page
 from aggregator.console.security import ConsoleRoute, SignedIn, TheService
 from aggregator.console.standing import standings
 from aggregator.console.words import page
 from aggregator.rounds import charter as charters
-from aggregator.rounds.records import charter_in_force, plan_of
 from aggregator.storage.service import stored
-from aggregator.storage.tables import AttemptRow, ConfirmationRow, LedgerEntryRow
-from privacy.dp.planner import plan_curve
+from aggregator.storage.tables import ConfirmationRow, LedgerEntryRow
 from privacy.errors import NotFound
 from privacy.ledger.entry import LedgerEntry
 from privacy.protocol.messages import Charter
 from privacy.protocol.words import words
-from privacy.report.budget_report import INFINITE, CurvePoint, GuaranteeBudget
 
 router = APIRouter(prefix="/console", route_class=ConsoleRoute, include_in_schema=False)
 PAGE = 100
@@ -87,44 +83,6 @@ def ledger_page(request: Request, viewer: SignedIn, service: TheService, number:
 
 
 @router.get("/plan")
-def plan_page(request: Request, viewer: SignedIn, service: TheService) -> Response:
-    """Epsilon against rounds at the present plan's event, up to all that the charter's table allows of it."""
-    with service.database.read() as session:
-        digest, charter = charter_in_force(session)
-        last = session.scalars(
-            select(AttemptRow)
-            .where(AttemptRow.charter == digest)
-            .order_by(AttemptRow.join_deadline.desc(), AttemptRow.sequence.desc())
-            .limit(1)
-        ).first()
-    event = charter.table[0].event if last is None else plan_of(last).event
-    rounds = sum(row.count for row in charter.table if event.fits_row(row.event))
-    if event.kind == "none" or rounds < 1:
-        raise NotFound("a plan with a bounded epsilon", f"an event of kind {event.kind}", "see the charter's table")
-    delta = min(entry.caps.delta for entry in charter.roster)
-    points = plan_curve(event, delta, charter.honest, rounds)
-    drawn = []
-    for name in ("in_sum", "alone"):
-        costs = [(point.rounds, getattr(point, f"epsilon_{name}")) for point in points]
-        curve = [CurvePoint(charges=0, epsilon=0.0, planned=False)]
-        curve += [
-            CurvePoint(charges=count, epsilon=INFINITE if math.isinf(cost) else cost, planned=True)
-            for count, cost in costs
-        ]
-        cap = min(getattr(entry.caps, f"epsilon_{name}") for entry in charter.roster)
-        drawn.append(
-            GuaranteeBudget(
-                guarantee="alone" if name == "alone" else "in_sum",
-                cap=cap,
-                epsilon=0.0,
-                without_result=0.0,
-                with_reserved=0.0,
-                at_start=0.0,
-                even_odds=0.5,
-                detections=(),
-                curve=tuple(curve),
-            )
-        )
-    return page(
-        request, "plan.html", event=event, delta=delta, points=points, drawn=drawn, rounds=rounds, signed_in=viewer
-    )
+def the_plan(request: Request, viewer: SignedIn, service: TheService) -> Response:
+    shown = plan_page(service, standings(request, service), viewer)
+    return page(request, "plan.html", shown=shown, signed_in=viewer)

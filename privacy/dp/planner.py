@@ -143,6 +143,21 @@ def plan_curve(
     )
 
 
+def rounds_within(
+    event: PrivacyEvent, delta: float, guarantee: Guarantee, honest: int, cap: float, most: int
+) -> int:
+    """The largest number of rounds of `event`, at most `most`, that costs no more than `cap`: by bisection.
+
+    Epsilon never falls as rounds are added (composition only adds loss). Raises AccountingFailed.
+    """
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = epsilon(((event, middle),), delta, guarantee, honest) <= cap
+        low, high = (middle, high) if fits else (low, middle - 1)
+    return low
+
+
 def plan_budget(terms: BudgetTerms) -> BudgetPlan:
     """The plan for these terms. Raises UnsafeParameters with the bound that cannot be kept; AccountingFailed."""
     delta = delta_for(terms.records)

@@ -86,16 +86,24 @@ def gauge_pattern(key: str) -> str:
     )
 
 
-def curve(budget: GuaranteeBudget, label: str, cap_label: str) -> Markup:
+def curve(
+    budget: GuaranteeBudget,
+    label: str,
+    cap_label: str,
+    mark: CurvePoint | None = None,
+    mark_label: str = "",
+) -> Markup:
     """Epsilon over charged attempts, what happened as a line, what is planned dashed.
 
+    mark: a point to show on it, that need not lie on it, with lines to both axes: else the last that happened is.
     Empty without points, and once epsilon is infinite: a line that stops before that would belittle it.
     """
     finite = [point for point in budget.curve if point.epsilon != INFINITE]
     if len(finite) < 2 or budget.epsilon == INFINITE:
         return Markup("")
-    steps = max(point.charges for point in finite)
-    top = _nice_above(max(budget.cap, *(float(point.epsilon) for point in finite)))
+    drawn = finite if mark is None else [*finite, mark]
+    steps = max(point.charges for point in drawn)
+    top = _nice_above(max(budget.cap, *(float(point.epsilon) for point in drawn)))
 
     def x(charges: int) -> float:
         return _LEFT + (_CURVE_WIDTH - _LEFT - _RIGHT) * charges / max(1, steps)
@@ -108,8 +116,11 @@ def curve(budget: GuaranteeBudget, label: str, cap_label: str) -> Markup:
     parts = [_grid(top, y), _cap_line(y(budget.cap), cap_label), _line("past", happened, x, y)]
     if len(planned) > 1:
         parts += [_line("planned", planned, x, y), _dot("open", planned[-1], x, y)]
-    parts += [_dot("now", point, x, y) for point in happened[-1:]]
-    marks = {0, steps} | {point.charges for point in happened[-1:]}
+    now = happened[-1:] if mark is None else [mark]
+    if mark is not None:
+        parts.append(_mark(mark, mark_label, x, y))
+    parts += [_dot("now", point, x, y) for point in now]
+    marks = {0, steps} | {point.charges for point in now}
     parts += [_x_mark(x(mark), mark, x(steps)) for mark in _apart(sorted(marks), x)]
     return Markup(  # noqa: S704 - numbers were formatted here, the label is escaped
         f'<svg class="curve" viewBox="0 0 {_CURVE_WIDTH:.0f} {_CURVE_HEIGHT:.0f}" role="img"'
@@ -144,6 +155,18 @@ def _line(name: str, points: Sequence[CurvePoint], x: _Across, y: _Up) -> str:
 
 def _dot(name: str, point: CurvePoint, x: _Across, y: _Up) -> str:
     return f'<circle class="{name}" cx="{x(point.charges):.1f}" cy="{y(point.epsilon):.1f}" r="3.5"/>'
+
+
+def _mark(point: CurvePoint, label: str, x: _Across, y: _Up) -> str:
+    """Lines from a point to its axes, and its label on the side that has room."""
+    across, up = x(point.charges), y(point.epsilon)
+    left = across < _CURVE_WIDTH / 2
+    place, anchor = (across + 7, "start") if left else (across - 7, "end")
+    down = up + 14 if up + 20 < _CURVE_HEIGHT - _BOTTOM else up - 7
+    return (
+        f'<path class="mark" d="M{_LEFT:.0f} {up:.1f}H{across:.1f}V{_CURVE_HEIGHT - _BOTTOM:.0f}"/>'
+        f'<text class="cap-label" x="{place:.1f}" y="{down:.1f}" text-anchor="{anchor}">{escape(label)}</text>'
+    )
 
 
 def _x_mark(place: float, value: int, last: float) -> str:

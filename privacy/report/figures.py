@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable
 from functools import lru_cache
 
-from privacy.dp import accountant
+from privacy.dp import accountant, planner
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.dp.trade_off import attack_power
 
@@ -49,3 +49,17 @@ def detections(spent: Counts, guarantee: Guarantee, honest: int) -> tuple[tuple[
 def epsilon_for_copies(spent: Counts, delta: float, guarantee: Guarantee, honest: int, copies: int) -> float:
     """Epsilon for a record that several participants hold; about a second where it is new."""
     return accountant.epsilon_for_copies(spent, delta, guarantee, honest, copies)
+
+
+@lru_cache(maxsize=64)
+def plan_curve(event: PrivacyEvent, delta: float, honest: int, rounds: int) -> tuple[planner.PlanPoint, ...]:
+    """Epsilon against rounds of this event; about a second where it is new."""
+    return planner.plan_curve(event, delta, honest, rounds)
+
+
+@lru_cache(maxsize=256)
+def rounds_within(
+    event: PrivacyEvent, delta: float, guarantee: Guarantee, honest: int, cap: float, most: int
+) -> int:
+    """How many rounds of this event a cap lets through, `most` at most."""
+    return planner.rounds_within(event, delta, guarantee, honest, cap, most)

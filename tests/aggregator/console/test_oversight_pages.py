@@ -145,12 +145,6 @@ def test_the_ledger_page_shows_its_head_and_countersignatures(driver: RoundDrive
     assert f"<td>{driver.names[1]}</td>" not in running.http.get("/console/ledger").text
 
 
-def test_the_plan_page_draws_both_guarantees(driver: RoundDriver, running: Running) -> None:
-    sign_in_as(running, "auditor")
-    text = running.http.get("/console/plan").text
-    assert text.count('class="curve"') == 2
-
-
 _PAGES = {
     "overview": "",
     "alarms": "/alarms",
