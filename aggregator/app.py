@@ -44,6 +44,7 @@ from aggregator.storage.database import Database
 from aggregator.storage.folder import load_keys, require_recovered, serving
 from aggregator.storage.nonces import NonceStore, boot_id
 from aggregator.storage.notifier import Notifier
+from aggregator.storage.rates import RequestRates
 from aggregator.storage.service import Service
 from privacy.clock import Clock, SystemClock
 from privacy.randomness import RandomSource, SystemRandom
@@ -75,6 +76,7 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
         source=source,
         notifier=notifier,
         nonces=nonces,
+        rates=RequestRates(settings.rates),
     )
 
     provider = None

@@ -68,6 +68,27 @@ class Oidc(BaseModel):
         return given
 
 
+class Rate(BaseModel):
+    """per_second: requests in the long run. burst: at once, after a pause."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    per_second: Annotated[float, Field(gt=0, le=1e6)]
+    burst: Annotated[float, Field(ge=1, le=1e9)]
+
+
+class Rates(BaseModel):
+    """Requests from one identity, each kind apart, or from an address behind which nobody is (docs/limits.md)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # A round's news for 50 partners are some 300 answers to long polls: an honest burst fits several times.
+    partner: Rate = Rate(per_second=100, burst=2000)
+    operator: Rate = Rate(per_second=100, burst=2000)
+    session: Rate = Rate(per_second=10, burst=200)
+    address: Rate = Rate(per_second=5, burst=300)
+
+
 class Settings(BaseSettings):
     """folder: absolute. Sizes in bytes, durations in seconds."""
 
@@ -89,6 +110,9 @@ class Settings(BaseSettings):
     two_persons_to_resume: bool = True
     alarm_webhooks: Annotated[tuple[str, ...], Field(max_length=8, repr=False)] = ()
     officer_link_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
+    rates: Rates = Rates()
+    waiting_campaigns: Annotated[int, Field(ge=1, le=10_000)] = 16
+    open_state_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
 
     oidc: Oidc | None = None
 

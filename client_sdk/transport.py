@@ -2,8 +2,9 @@
 
 Rules:
 1. Each try is signed anew: a fresh nonce and time, so that a retry is never a replay.
-2. Connection errors and 502, 503, 504 are tried again, after a pause that doubles, with jitter, up to `patience`
-   seconds in all; every other answer is final. All routes are idempotent, so a lost answer is harmless.
+2. Connection errors and 429, 502, 503, 504 are tried again, after a pause that doubles, with jitter, and is at
+   least what the answer's Retry-After asks for, up to `patience` seconds in all; every other answer is final. All
+   routes are idempotent, so a lost answer is harmless.
 3. A problem document becomes the error that it names; a clock-skew one says by how much this clock is off.
 4. Answers are bounded: none may be longer than asked for, nested deeper than messages are, or compressed.
 It knows no routes; `service` does.
@@ -32,12 +33,13 @@ from privacy.protocol.http_contract import (
     PROBLEM_TYPE,
     RequestClaims,
     request_text,
+    retry_after,
 )
 from privacy.protocol.problems import error_of
 from privacy.protocol.signing import SigningKey
 from privacy.randomness import RandomSource
 
-RETRIED_STATUSES: Final = (502, 503, 504)
+RETRIED_STATUSES: Final = (429, 502, 503, 504)
 FIRST_PAUSE: Final = 0.25
 LONGEST_PAUSE: Final = 15.0
 LONG_POLL_SECONDS: Final = 20
@@ -157,6 +159,7 @@ class Transport:
         give_up = self._clock.now() + self._patience
         pause = FIRST_PAUSE
         while True:
+            asked = 0.0
             try:
                 answer = self._once(method, path, body, content_type, query, limit)
                 if answer.status < 300:
@@ -164,16 +167,18 @@ class Transport:
                 failure = self._error(answer)
                 if answer.status not in RETRIED_STATUSES:
                     raise failure
+                asked = retry_after(answer.headers)
             except httpx.TransportError as error:
                 failure = ServiceUnavailable(
                     f"an answer from {self._base_url}",
                     f"{type(error).__name__}: {error}",
                     "check the address and the network; nothing was lost, running again goes on",
                 )
-            wait = min(pause, LONGEST_PAUSE) * (0.5 + self._source.bytes(1)[0] / 255)
+            wait = max(asked, min(pause, LONGEST_PAUSE) * (0.5 + self._source.bytes(1)[0] / 255))
             if self._clock.now() + wait > give_up:
                 raise failure
-            self._progress.notice(f"the service does not answer, trying again in {wait:.1f} s")
+            why = "the service asks to wait" if asked else "the service does not answer"
+            self._progress.notice(f"{why}, trying again in {wait:.1f} s")
             self._sleep(wait)
             pause *= 2
 

@@ -87,6 +87,24 @@ class TooManyAttempts(ChoraleError):
     status = 429
 
 
+class TooManyRequests(ChoraleError):
+    """More requests than one identity, or one address, may send; `retry_after` seconds later it goes on."""
+
+    code = "too-many-requests"
+    status = 429
+
+    def __init__(self, expected: str, came: str, remedy: str, retry_after: int = 1) -> None:
+        super().__init__(expected, came, remedy)
+        self.retry_after = retry_after
+
+
+class QuotaReached(ChoraleError):
+    """As many as may lie there at once are there already."""
+
+    code = "quota-reached"
+    status = 409
+
+
 class NotAllowed(ChoraleError):
     """Known, but not of the role or the roster that this needs."""
 

@@ -6,6 +6,8 @@ Rules, in this order:
 2. The nonce is new: it is written down, and refused for as long as its request would pass for fresh. A GET's too:
    who sees a request, but not its answer, must not get the answer by sending it again.
 3. The body's digest is that of the header: small bodies are read whole, bulk is hashed as it streams (`bulk`).
+4. What is authentic is counted for its identity, what is not for its address (storage/rates.py). A name that was
+   never met is looked for only while its address may still ask.
 """
 
 from __future__ import annotations
@@ -20,9 +22,12 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
-from aggregator.rounds.enrolment import keys_of
+from aggregator.rounds.enrolment import is_known, keys_of
+from aggregator.storage.attempts import network
+from aggregator.storage.rates import Kind
 from aggregator.storage.service import Service
 from privacy.errors import (
+    BadSignature,
     ClockSkew,
     DigestMismatch,
     MalformedMessage,
@@ -69,14 +74,37 @@ class SignedBody:
     raw: bytes
 
 
+def address_of(request: Request) -> str:
+    """Under which a request is counted that is nobody's."""
+    return network(request.client.host if request.client else "")
+
+
+async def stranger(request: Request, service: TheService) -> None:
+    """For routes that ask for no signature: counted by address. Raises TooManyRequests."""
+    service.rates.take("address", address_of(request), service.clock.now())
+
+
+Stranger = Depends(stranger)
+
+
 async def authenticate(request: Request, service: TheService) -> Caller:
-    """Rules 1 and 2."""
-    claims = RequestClaims.read(request.headers)
-    if not _NONCE.fullmatch(claims.nonce) or not _DIGEST.fullmatch(claims.body_digest):
-        raise NotAuthenticated(
-            f"a nonce of {NONCE_BYTES} bytes and a SHA-256, in lowercase hex", "something else", "sign the request"
-        )
-    await run_in_threadpool(_check, service, claims, request.method, _target(request))
+    """Rules 1, 2 and 4."""
+    try:
+        claims = RequestClaims.read(request.headers)
+        if not _NONCE.fullmatch(claims.nonce) or not _DIGEST.fullmatch(claims.body_digest):
+            raise NotAuthenticated(
+                f"a nonce of {NONCE_BYTES} bytes and a SHA-256, in lowercase hex",
+                "something else",
+                "sign the request",
+            )
+        if not is_known(service, claims.identity):
+            service.rates.require("address", address_of(request), service.clock.now())
+        await run_in_threadpool(_check, service, claims, request.method, _target(request))
+    except (NotAuthenticated, BadSignature):
+        await stranger(request, service)
+        raise
+    kind: Kind = "operator" if claims.identity == OPERATOR else "partner"
+    service.rates.take(kind, claims.identity, service.clock.now())
     return Caller(claims.identity, claims.body_digest)
 
 

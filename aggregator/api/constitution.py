@@ -11,7 +11,15 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session
 
 from aggregator.api import models
-from aggregator.api.authentication import Authentic, Operator, OperatorBody, PartnerBody, TheService, read_body
+from aggregator.api.authentication import (
+    Authentic,
+    Operator,
+    OperatorBody,
+    PartnerBody,
+    Stranger,
+    TheService,
+    read_body,
+)
 from aggregator.api.routes import DigestPath, PartnerPath, answer, answers, read_model, takes
 from aggregator.api.waiting import Wait, until_news
 from aggregator.rounds import charter as charters
@@ -29,7 +37,7 @@ VERSION = "0.1.0"
 MAX_ENROLMENT_BYTES = 1 << 16
 
 
-@router.get("/v1/about", responses=answers(models.About))
+@router.get("/v1/about", responses=answers(models.About), dependencies=[Stranger])
 def about(service: TheService) -> Response:
     settings = service.settings
     return answer(
@@ -45,7 +53,7 @@ def about(service: TheService) -> Response:
     )
 
 
-@router.get("/healthz", responses=answers(models.Health))
+@router.get("/healthz", responses=answers(models.Health), dependencies=[Stranger])
 def healthz(service: TheService) -> Response:
     with service.database.read() as session:
         session.execute(text("SELECT 1"))
@@ -74,6 +82,7 @@ async def _open_body(request: Request, service: TheService) -> bytes:
     status_code=201,
     responses=answers(models.EnrolmentState, 201),
     openapi_extra=takes(models.EnrolmentRequest),
+    dependencies=[Stranger],
 )
 def enrol(service: TheService, raw: Annotated[bytes, Depends(_open_body)]) -> Response:
     wanted = read_model(models.EnrolmentRequest, raw)

@@ -21,8 +21,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
-from privacy.errors import ChoraleError, MalformedMessage, NotFound, ServiceUnavailable, StorageFull
-from privacy.protocol.http_contract import PROBLEM_TYPE
+from privacy.errors import (
+    ChoraleError,
+    MalformedMessage,
+    NotFound,
+    ServiceUnavailable,
+    StorageFull,
+    TooManyRequests,
+)
+from privacy.protocol.http_contract import PROBLEM_TYPE, RETRY_HEADER
 from privacy.protocol.problems import problem_of
 
 _METHODS = ("GET", "POST", "PUT")
@@ -35,7 +42,8 @@ def problem(error: Exception, status: int | None = None) -> JSONResponse:
     document = problem_of(error)
     if status is not None:
         document["status"] = status
-    return JSONResponse(document, status_code=document["status"], media_type=PROBLEM_TYPE)
+    headers = {RETRY_HEADER: str(error.retry_after)} if isinstance(error, TooManyRequests) else None
+    return JSONResponse(document, status_code=document["status"], headers=headers, media_type=PROBLEM_TYPE)
 
 
 async def _chorale_error(request: Request, error: Exception) -> JSONResponse:

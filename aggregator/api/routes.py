@@ -50,6 +50,18 @@ def raw_bytes(data: bytes) -> Response:
     return Response(data, media_type=BULK_TYPE)
 
 
+TOO_MANY: dict[str, Any] = {
+    "description": "More requests than one identity, or one address, may send (docs/limits.md)",
+    "headers": {
+        "Retry-After": {
+            "description": "Seconds until the next may come.",
+            "schema": {"type": "integer", "minimum": 1},
+        }
+    },
+    "content": {PROBLEM_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+}
+
+
 def answers(model: type[BaseModel] | str, status: int = 200) -> dict[int | str, dict[str, Any]]:
     """For a route's `responses`: a model, or the media type of raw bytes."""
     if isinstance(model, str):
@@ -57,7 +69,7 @@ def answers(model: type[BaseModel] | str, status: int = 200) -> dict[int | str, 
     else:
         shown = {"content": {MESSAGE_TYPE: {"schema": reference(model)}}}
     failed = {"description": "A problem", "content": {PROBLEM_TYPE: {"schema": reference(Problem)}}}
-    return {status: {"description": "Done", **shown}, "default": failed}
+    return {status: {"description": "Done", **shown}, 429: TOO_MANY, "default": failed}
 
 
 def takes(model: type[BaseModel], *, framed: bool = False) -> dict[str, Any]:

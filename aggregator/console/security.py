@@ -6,6 +6,8 @@ Rules:
    that a browser marks as coming from another site is refused, and so is one without its session's form token.
 3. Pages are not stored by browsers or proxies; no referrer leaves, for a sign-in link is a secret.
 4. Who is not signed in gets the sign-in page with status 401; errors of the project become a page, never JSON.
+5. Pages are counted (storage/rates.py): for a session once it has been found to be one, before that for the
+   address.
 """
 
 from __future__ import annotations
@@ -20,9 +22,20 @@ from fastapi.routing import APIRoute
 from aggregator.console.cookies import CSRF_FIELD, SESSION_COOKIE, check_csrf, delete_cookie, is_https, read_cookie
 from aggregator.console.refusals import words_of
 from aggregator.console.words import page
+from aggregator.storage.attempts import network
 from aggregator.storage.service import Service
 from aggregator.storage.sessions import Viewer, find_session, touch_session
-from privacy.errors import ChoraleError, MalformedMessage, NotAllowed, NotAuthenticated, NotFound, TooLarge
+from aggregator.storage.tokens import token_digest
+from privacy.errors import (
+    ChoraleError,
+    MalformedMessage,
+    NotAllowed,
+    NotAuthenticated,
+    NotFound,
+    TooLarge,
+    TooManyRequests,
+)
+from privacy.protocol.http_contract import RETRY_HEADER
 
 MAX_FORM_BYTES = 4096
 HEADERS = {
@@ -49,9 +62,12 @@ class ConsoleRoute(APIRoute):
 
         async def handler(request: Request) -> Response:
             try:
+                _count(request)
                 response = await answer(request)
             except ChoraleError as error:
                 response = error_page(request, error)
+                if isinstance(error, TooManyRequests):
+                    response.headers[RETRY_HEADER] = str(error.retry_after)
             response.headers.update(HEADERS)
             response.headers.setdefault("cache-control", "no-store")
             if is_https(request):
@@ -76,6 +92,17 @@ def setting_up(request: Request) -> Viewer:
     return _viewer(request, setting_up=True)
 
 
+def _count(request: Request) -> None:
+    """Rule 5. Raises TooManyRequests."""
+    service = the_service(request)
+    now = service.clock.now()
+    token = read_cookie(request, SESSION_COOKIE)
+    if token and service.rates.knows("session", token_digest(token)):
+        service.rates.take("session", token_digest(token), now)
+    else:
+        service.rates.take("address", network(request.client.host if request.client else ""), now)
+
+
 def _viewer(request: Request, *, setting_up: bool) -> Viewer:
     service = the_service(request)
     token = read_cookie(request, SESSION_COOKIE)
@@ -84,6 +111,7 @@ def _viewer(request: Request, *, setting_up: bool) -> Viewer:
         viewer, due = find_session(
             session, token, now, service.settings.session_idle_seconds, setting_up=setting_up
         )
+    service.rates.meet("session", token_digest(token), now)
     if due:
         with service.database.write() as session:
             touch_session(session, token, now)

@@ -2,9 +2,10 @@
 
 Rules:
 1. Each try is signed anew, with its own time and nonce: a retry is never a replay.
-2. A connection that could not be made, and 502, 503 and 504, are tried again after a pause that doubles, with
-   jitter, until `patience` seconds have passed. What may have been done already is tried again only where the
-   request is idempotent: a lost answer to an invitation must not make a second one unseen.
+2. A connection that could not be made, and 429, 502, 503 and 504, are tried again after a pause that doubles, with
+   jitter, and is at least what Retry-After asks for, until `patience` seconds have passed. What may have been done
+   already is tried again only where the request is idempotent: a lost answer to an invitation must not make a
+   second one unseen.
 3. A problem document becomes the error that it names. Answers are bounded in size.
 It knows no routes; client.py does.
 """
@@ -25,14 +26,15 @@ from privacy.protocol.http_contract import (
     PROBLEM_TYPE,
     RequestClaims,
     request_text,
+    retry_after,
 )
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.problems import error_of
 from privacy.protocol.signing import SigningKey
 from privacy.randomness import RandomSource
 
-NOT_TAKEN = 503
-RETRIED_STATUSES = (502, NOT_TAKEN, 504)
+NOT_TAKEN = (429, 503)
+RETRIED_STATUSES = (*NOT_TAKEN, 502, 504)
 FIRST_PAUSE = 0.25
 LONGEST_PAUSE = 10.0
 CONNECT_SECONDS = 10.0
@@ -89,13 +91,15 @@ class SignedHttp:
         pause = FIRST_PAUSE
         while True:
             failure: ChoraleError
+            asked = 0.0
             try:
                 status, headers, content = self._once(method, path, body, query)
                 if status < 300:
                     return content
                 failure = _error(status, headers, content)
-                if status not in (RETRIED_STATUSES if idempotent else (NOT_TAKEN,)):
+                if status not in (RETRIED_STATUSES if idempotent else NOT_TAKEN):
                     raise failure
+                asked = retry_after(headers)
             except httpx.TransportError as error:
                 failure = ServiceUnavailable(
                     f"an answer from {self.url}",
@@ -105,7 +109,7 @@ class SignedHttp:
                 never_sent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
                 if not (idempotent or never_sent):
                     raise failure from error
-            wait = min(pause, LONGEST_PAUSE) * (0.5 + self._source.bytes(1)[0] / 255)
+            wait = max(asked, min(pause, LONGEST_PAUSE) * (0.5 + self._source.bytes(1)[0] / 255))
             if self._clock.now() + wait > give_up:
                 raise failure
             self._sleep(wait)

@@ -6,6 +6,7 @@ Rules:
 2. State boxes are stored unread, for the genesis and for states that a quorum confirmed, and for no others: so
    nobody fills the disk, and a box that nobody could use is not kept.
 3. One conductor at a time: a lease that expires.
+4. What waits for somebody else (a campaign for the operator, a request for a box) is limited in number.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from aggregator.storage.blobs import BlobWriter
 from aggregator.storage.database import announce
 from aggregator.storage.service import Service, stored
 from aggregator.storage.tables import AttemptRow, CampaignRow, LeaseRow, StateBoxRow, StateRequestRow
-from privacy.errors import Conflict, DigestMismatch, NotAllowed, WeakerThanCharter
+from privacy.errors import Conflict, DigestMismatch, NotAllowed, QuotaReached, WeakerThanCharter
 from privacy.protocol.messages import Campaign, Charter, Signed, StateBox, StateRequest
 from privacy.protocol.plan_checks import check_campaign
 
@@ -52,6 +53,7 @@ def propose(service: Service, partner: str, signed: Signed[Campaign]) -> str:
         digest = signed.digest
         if session.get(CampaignRow, digest) is None:
             _require_new_name(session, body)
+            _require_few_waiting(service, session, charter_digest)
             sequence = session.scalar(select(func.count()).select_from(CampaignRow)) or 0
             session.add(
                 CampaignRow(
@@ -75,6 +77,20 @@ def _require_new_name(session: Session, body: Campaign) -> None:
                 f"another than {row.digest[:16]}, which has the name",
                 "give it a name of its own, or go on with the one that is there",
             )
+
+
+def _require_few_waiting(service: Service, session: Session, charter: str) -> None:
+    waiting = session.scalar(
+        select(func.count())
+        .select_from(CampaignRow)
+        .where(CampaignRow.charter == charter, CampaignRow.in_force.is_(False))
+    )
+    if (waiting or 0) >= service.settings.waiting_campaigns:
+        raise QuotaReached(
+            f"fewer than {service.settings.waiting_campaigns} campaigns that wait for the operator",
+            str(waiting),
+            "have the operator countersign one of them",
+        )
 
 
 def countersign(service: Service, digest: str, signed: Signed[Campaign]) -> None:
@@ -160,6 +176,13 @@ def request_state(service: Service, campaign: str, partner: str, signed: Signed[
         _verify_from(service, session, campaign, partner, signed, signed.body.partner)
         key = (campaign, signed.body.state, partner)
         if session.get(StateRequestRow, key) is None:
+            mine = sum(row.partner == partner for row in open_requests(session, campaign))
+            if mine >= service.settings.open_state_requests:
+                raise QuotaReached(
+                    f"fewer than {service.settings.open_state_requests} states that {partner} waits for",
+                    str(mine),
+                    "wait until one of them has come",
+                )
             session.add(
                 StateRequestRow(
                     campaign=campaign, state=signed.body.state, partner=partner, message=signed.canonical_bytes

@@ -130,6 +130,11 @@ def everyone(session: Session) -> list[EnrolmentRow]:
     return list(session.scalars(select(EnrolmentRow).order_by(EnrolmentRow.partner)))
 
 
+def is_known(service: Service, identity: str) -> bool:
+    """Whether `keys_of` answers without the database."""
+    return identity == OPERATOR or service.enrolled.find(identity) is not None
+
+
 def keys_of(service: Service, identity: str) -> tuple[SigningKeys, bool] | None:
     """The keys that sign this identity's requests, and whether it is approved (rule 5); None for a stranger."""
     if identity == OPERATOR:

@@ -18,6 +18,7 @@ from aggregator.storage.database import Database
 from aggregator.storage.folder import ServiceKeys
 from aggregator.storage.nonces import NonceStore
 from aggregator.storage.notifier import Notifier
+from aggregator.storage.rates import RequestRates
 from aggregator.storage.reports import ReportDesk
 from privacy.clock import Clock
 from privacy.protocol.messages import BodyT, Signed, SigningKeys, signed_model
@@ -63,6 +64,7 @@ class Service:
     source: RandomSource
     notifier: Notifier
     nonces: NonceStore
+    rates: RequestRates
     verifier: Verifier = field(default_factory=Verifier)
     reports: ReportDesk = field(default_factory=ReportDesk)
     documents: dict[str, tuple[int, bytes]] = field(default_factory=dict)

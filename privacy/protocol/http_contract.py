@@ -31,6 +31,17 @@ FRAME_TYPE = "application/vnd.chorale.frame"
 MESSAGE_TYPE = "application/json"
 PROBLEM_TYPE = "application/problem+json"
 PROBLEM_BASE = "urn:chorale:problem:"
+RETRY_HEADER = "retry-after"
+LONGEST_RETRY = 3600
+"""Seconds: no answer makes a client wait longer."""
+
+
+def retry_after(headers: Mapping[str, str]) -> float:
+    """The seconds that an answer asks to wait before the next try (RFC 9110, 10.2.3); 0 where it asks for none."""
+    asked = headers.get(RETRY_HEADER, "")
+    if not (asked.isascii() and asked.isdecimal()):
+        return 0.0
+    return float(min(int(asked[:9]), LONGEST_RETRY))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from privacy.errors import CheckRefused, ChoraleError, LedgerBroken, MalformedMessage, ServiceUnavailable
+from privacy.errors import (
+    CheckRefused,
+    ChoraleError,
+    LedgerBroken,
+    MalformedMessage,
+    ServiceUnavailable,
+    TooManyRequests,
+)
 from privacy.protocol.http_contract import PROBLEM_BASE
 
 MAX_TEXT = 2000
@@ -82,6 +89,7 @@ _CLASSES = _by_code()
 # Where a proxy answered in the service's place, or a body was not a problem.
 _BY_STATUS: dict[int, type[ChoraleError]] = {
     422: MalformedMessage,
+    429: TooManyRequests,
     502: ServiceUnavailable,
     503: ServiceUnavailable,
     504: ServiceUnavailable,
