@@ -100,7 +100,7 @@ async def authenticate(request: Request, service: TheService) -> Caller:
         if not is_known(service, claims.identity):
             service.rates.require("address", address_of(request), service.clock.now())
         await run_in_threadpool(_check, service, claims, request.method, _target(request))
-    except (NotAuthenticated, BadSignature):
+    except (NotAuthenticated, BadSignature, NotAllowed):
         await stranger(request, service)
         raise
     kind: Kind = "operator" if claims.identity == OPERATOR else "partner"
