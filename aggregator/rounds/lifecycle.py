@@ -89,7 +89,7 @@ class Lifecycle:
         try:
             due = await asyncio.to_thread(advance, self._service)
             await asyncio.to_thread(sweep, self._service)
-            if self._service.clock.now() - self._purged >= PURGE_SECONDS:
+            if abs(self._service.clock.now() - self._purged) >= PURGE_SECONDS:  # also where it was set back
                 self._purged = self._service.clock.now()
                 await asyncio.to_thread(purge, self._service)
         except Exception:  # noqa: BLE001 - the ticker outlives any single failure, and says so in the log

@@ -12,6 +12,8 @@ Rules:
    so all that can have been taken and lost. Clients sign anew once the clock has passed it.
 4. A file that is missing where there are partners (a backup restored without it) counts as lost: requests signed
    within MAX_SKEW_SECONDS after the start are refused too.
+5. A clock that was ahead, or is set back, must not make what was forgotten pass for fresh: of each identity it is
+   kept when the last of the forgotten requests was signed, and nothing signed until then is taken again.
 One process serves a folder, on a disk of its own machine.
 """
 
@@ -31,13 +33,23 @@ _CLOSED = "closed"
 _NOTHING_LOST = -1
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS nonces (
-    identity TEXT NOT NULL, nonce TEXT NOT NULL, expires REAL NOT NULL, PRIMARY KEY (identity, nonce)
+    identity TEXT NOT NULL, nonce TEXT NOT NULL, expires REAL NOT NULL, signed INTEGER,
+    PRIMARY KEY (identity, nonce)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS nonces_expire ON nonces (expires);
+CREATE TABLE IF NOT EXISTS forgotten (identity TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS mark (
     one INTEGER PRIMARY KEY CHECK (one = 1), boot TEXT NOT NULL, until INTEGER NOT NULL, lost INTEGER NOT NULL
 );
 """
+
+
+_FORGET = """
+INSERT INTO forgotten SELECT identity, MAX(signed) FROM nonces WHERE expires < :now GROUP BY identity
+ON CONFLICT (identity) DO UPDATE SET until = MAX(until, excluded.until)
+"""
+# A file of an earlier version: what it does not say is at most this.
+_SIGNED_AT_MOST = "UPDATE nonces SET signed = CAST(expires AS INTEGER) - ?"
 
 
 def boot_id() -> str:
@@ -56,6 +68,9 @@ class NonceStore:
         self._connection = sqlite3.connect(path, _BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.executescript(_SCHEMA)
+        if "signed" not in {row[1] for row in self._connection.execute("PRAGMA table_info(nonces)")}:
+            self._connection.execute("ALTER TABLE nonces ADD COLUMN signed INTEGER")
+            self._connection.execute(_SIGNED_AT_MOST, (KEPT_SECONDS - MAX_SKEW_SECONDS,))
         self._boot = boot
         row = self._connection.execute("SELECT boot, until, lost FROM mark").fetchone()
         if row is None:
@@ -65,6 +80,7 @@ class NonceStore:
             self.lost_until = int(row[2] if row[0] in (boot, _CLOSED) else row[1])
             self._until = int(row[1])
         self._set_mark(boot, self._until)
+        self._forgotten: dict[str, int] = self._read_forgotten()
         self._connection.execute("PRAGMA synchronous = NORMAL")
 
     def take(self, identity: str, nonce: str, signed_at: int, now: float) -> None:
@@ -77,10 +93,12 @@ class NonceStore:
             )
         try:
             with self._lock:
+                self._require_remembered(identity, signed_at)
                 if signed_at > self._until:
                     self._move_mark(max(signed_at, int(now)) + STEP_SECONDS)
                 new = self._connection.execute(
-                    "INSERT OR IGNORE INTO nonces VALUES (?, ?, ?)", (identity, nonce, now + KEPT_SECONDS)
+                    "INSERT OR IGNORE INTO nonces VALUES (?, ?, ?, ?)",
+                    (identity, nonce, now + KEPT_SECONDS, signed_at),
                 ).rowcount
         except sqlite3.OperationalError as error:
             raise _unusable(error) from error
@@ -90,7 +108,15 @@ class NonceStore:
     def purge(self, now: float) -> None:
         """Forget nonces whose requests no longer pass for fresh."""
         with self._lock:
-            self._connection.execute("DELETE FROM nonces WHERE expires < ?", (now,))
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.execute(_FORGET, {"now": now})
+                self._connection.execute("DELETE FROM nonces WHERE expires < ?", (now,))
+                self._connection.execute("COMMIT")
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._forgotten = self._read_forgotten()
 
     def close(self) -> None:
         """Sync everything, and say so."""
@@ -98,6 +124,20 @@ class NonceStore:
             self._connection.execute("PRAGMA synchronous = FULL")
             self._set_mark(_CLOSED, self._until)
             self._connection.close()
+
+    def _require_remembered(self, identity: str, signed_at: int) -> None:
+        """Rule 5."""
+        until = self._forgotten.get(identity, _NOTHING_LOST)
+        if signed_at <= until:
+            raise ServiceUnavailable(
+                f"a request signed after {until}",
+                f"one signed at {signed_at}: the service's clock was ahead or set back, and it has forgotten which"
+                " came before",
+                "check both clocks (NTP), and sign it again after that time",
+            )
+
+    def _read_forgotten(self) -> dict[str, int]:
+        return dict(self._connection.execute("SELECT identity, until FROM forgotten"))
 
     def _move_mark(self, until: int) -> None:
         self._connection.execute("PRAGMA synchronous = FULL")

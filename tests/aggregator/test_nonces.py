@@ -36,7 +36,39 @@ def test_one_time_each_and_forgotten_late(tmp_path: Path) -> None:
     with pytest.raises(ReplayedRequest):
         nonces.take("a", "1", NOW, NOW + MAX_SKEW_SECONDS)
     nonces.purge(NOW + KEPT_SECONDS + 1)
+    nonces.take("a", "1", NOW + 1, NOW + 1)
+
+
+def test_what_was_forgotten_is_not_taken_again_by_a_clock_that_is_set_back(tmp_path: Path) -> None:
+    nonces = store(tmp_path, first_start=True)
     nonces.take("a", "1", NOW, NOW)
+    nonces.take("a", "2", NOW + 200, NOW)
+    nonces.take("b", "1", NOW - 100, NOW)
+    nonces.purge(NOW + KEPT_SECONDS + 1)
+    for again in (nonces, store(tmp_path)):
+        for nonce, signed in (("1", NOW), ("2", NOW + 200), ("3", NOW + 199)):
+            with pytest.raises(ServiceUnavailable, match=f"signed after {NOW + 200}"):
+                again.take("a", nonce, signed, NOW)
+        with pytest.raises(ServiceUnavailable):
+            again.take("b", "1", NOW - 100, NOW)
+    nonces.take("a", "1", NOW + 201, NOW)
+    nonces.take("b", "1", NOW - 99, NOW)
+
+
+def test_a_file_of_an_earlier_version_is_taken_over(tmp_path: Path) -> None:
+    nonces = store(tmp_path, first_start=True)
+    nonces.take("a", "1", NOW, NOW)
+    nonces.close()
+    with sqlite3.connect(tmp_path / "nonces.db") as connection:
+        connection.executescript("ALTER TABLE nonces DROP COLUMN signed; DROP TABLE forgotten;")
+    for _ in range(2):
+        nonces = store(tmp_path)
+        with pytest.raises(ReplayedRequest):
+            nonces.take("a", "1", NOW, NOW)
+    nonces.purge(NOW + KEPT_SECONDS + 1)
+    with pytest.raises(ServiceUnavailable):
+        nonces.take("a", "1", NOW + MAX_SKEW_SECONDS, NOW)
+    nonces.take("a", "1", NOW + MAX_SKEW_SECONDS + 1, NOW + 1)
 
 
 def test_of_many_at_once_one_passes(tmp_path: Path) -> None:
