@@ -26,7 +26,7 @@ def export(
     """Write the ledger with charters, checkpoint and countersignatures, and verify what was written."""
     with operator_session(operator) as session:
         write_pieces(file, with_entries(session.client.ledger_preamble(), session.client.ledger))
-    show(_verified(file, None).described(), as_json)
+    _show(_verified(file, None), as_json)
 
 
 @app.command()
@@ -36,7 +36,7 @@ def verify(
     as_json: Json = False,
 ) -> None:
     """Verify an exported ledger with nothing but the file; name the line that is wrong."""
-    show(_verified(file, charter).described(), as_json)
+    _show(_verified(file, charter), as_json)
 
 
 def _verified(file: Path, charter: str | None) -> VerifiedExport:
@@ -45,3 +45,7 @@ def _verified(file: Path, charter: str | None) -> VerifiedExport:
             return verify_export(read_file(stream), charter)
     except OSError as error:
         raise ConfigurationError(f"a file at {file}", str(error.strerror), "check its name") from None
+
+
+def _show(found: VerifiedExport, as_json: bool) -> None:
+    show(found.described() if as_json else found.told(), as_json)

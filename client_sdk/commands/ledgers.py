@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -73,9 +73,8 @@ def _verified(file: Path, charter: str | None, seen: Iterable[ChainHead]) -> Ver
 
 
 def _show(found: VerifiedExport, as_json: bool) -> None:
-    described: dict[str, Any] = found.described()
     if as_json:
-        print_json(described)
+        print_json(found.described())
         return
-    for name, value in described.items():
+    for name, value in found.told().items():
         out().print(f"{name:<14} {value}", markup=False)

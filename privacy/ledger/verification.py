@@ -61,8 +61,20 @@ class VerifiedExport:
     countersigned: Mapping[str, ChainHead]
     totals: ChainTotals
 
+    @property
+    def names(self) -> dict[str, str]:
+        """Everyone who was ever on the roster: id, and the newest name."""
+        return {entry.partner: entry.name for charter in self.charters for entry in charter.roster}
+
+    @property
+    def not_countersigned(self) -> tuple[str, ...]:
+        """Who on the newest roster countersigned nothing; nobody is asked to in an own chain."""
+        if self.partner is not None:
+            return ()
+        return tuple(partner for partner in self.charters[-1].partners if partner not in self.countersigned)
+
     def described(self) -> dict[str, Any]:
-        """For people and scripts alike; `words` are what people compare."""
+        """For scripts, with ids; `words` are what people compare."""
         newest = self.charters[-1]
         charged: dict[str, int] = {}
         for (_, participant, _), row in self.totals.rows.items():
@@ -77,7 +89,28 @@ class VerifiedExport:
             "head": self.head.head,
             "charged": dict(sorted(charged.items())),
             "countersigned": {partner: head.count for partner, head in sorted(self.countersigned.items())},
+            "not_countersigned": list(self.not_countersigned),
+            "names": dict(sorted(self.names.items())),
         }
+
+    def told(self) -> dict[str, str]:
+        """For people: the same, each participant by name and id."""
+        said = self.described()
+        names = said.pop("names")
+
+        def called(partner: str) -> str:
+            return f"{printable(names[partner])} ({partner})"
+
+        def counted(counts: Mapping[str, int], before: str = "") -> str:
+            return "; ".join(f"{called(who)} {before}{count}" for who, count in counts.items()) or "nobody"
+
+        said["charged"] = counted(said["charged"])
+        countersigned, without = said.pop("countersigned"), said.pop("not_countersigned")
+        if self.partner is None:
+            said["countersigned"] = counted(countersigned, "up to entry ")
+            if without:
+                said["not by"] = "; ".join(called(partner) for partner in without)
+        return {name: str(value) for name, value in said.items()}
 
 
 def verify_export(
@@ -92,6 +125,11 @@ def verify_export(
     elsewhere, which must lie on it too. Raises LedgerBroken, whose `line` is the file's (from 1).
     """
     return _Reader(lines, verifier or Verifier(), seen).read(charter)
+
+
+def printable(name: str) -> str:
+    """A name that cannot draw on a terminal, or look like another line."""
+    return "".join(sign if sign.isprintable() else "□" for sign in name)
 
 
 class _Reader:

@@ -8,6 +8,7 @@ Rules:
    the reporter's word. Who acknowledged an alarm is on the ledger.
 4. Figures may differ by TOLERANCE of themselves (an accountant of another version, sums in another order); all else
    is equal.
+Beside the figures stands who countersigned the ledger as far as the report goes: the others' word on this history.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, Final
 from privacy.errors import ConfigurationError, DigestMismatch
 from privacy.ledger.entry import LedgerEntry
 from privacy.ledger.export import HEADERS
-from privacy.ledger.verification import verify_export
+from privacy.ledger.verification import VerifiedExport, printable, verify_export
 from privacy.protocol.messages import Charter
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport
@@ -47,13 +48,18 @@ def described(raw: bytes, signature: bytes, known: Known | None, lines: Iterable
             raise ConfigurationError(
                 "the JSON form of a report beside a ledger", found.statement.format, "ask for the report's JSON"
             )
-        count = check_against_ledger(found.report, found.charter, lines)
+        ledger = check_against_ledger(found.report, found.charter, lines)
+        count = found.report.ledger.count
         said["recomputed"] = f"from {count} entries: every figure is the ledger's"
+        if ledger.partner is None:
+            names, vouched = ledger.names, sorted(ledger.countersigned.items())
+            by = [printable(names[partner]) for partner, head in vouched if head.count >= count]
+            said["countersigned by"] = "; ".join(by) or "nobody, as far as the report's entries go"
     return said
 
 
-def check_against_ledger(report: BudgetReport, charter: Charter, lines: Iterable[bytes]) -> int:
-    """Compute `report` anew from an exported ledger's lines; gives the number of entries that it rests on.
+def check_against_ledger(report: BudgetReport, charter: Charter, lines: Iterable[bytes]) -> VerifiedExport:
+    """Compute `report` anew from an exported ledger's lines; gives that ledger.
 
     Raises LedgerBroken, DigestMismatch with the first figure that differs.
     """
@@ -77,7 +83,7 @@ def check_against_ledger(report: BudgetReport, charter: Charter, lines: Iterable
             "export the ledger again, after the report; if it stays so, raise the alarm",
         )
     _compare(report, _again(report, charter, found.charters, entries[:count]))
-    return count
+    return found
 
 
 def _noted(lines: Iterable[bytes], noted: list[bytes]) -> Iterator[bytes]:

@@ -69,6 +69,11 @@ def test_both_ledgers_are_written_and_verify_without_folder_or_service(
     assert found["charged"] == dict.fromkeys(three.names, 1)
     # Charter in force, three reservations, three charges; each partner countersigned them all.
     assert found["countersigned"] == dict.fromkeys(three.names, 7)
+    assert found["not_countersigned"] == []
+    screen = CliRunner().invoke(app, ["ledger", "verify", service], catch_exceptions=False).stdout
+    assert "Partner-01 (partner-01) up to entry 7; Partner-02 (partner-02) up to entry 7" in screen.replace(
+        "\n", " "
+    )
     lines = Path(service).read_bytes().splitlines(keepends=True)
     altered = lines[-1].replace(b'"charged":1', b'"charged":0')
     Path(service).write_bytes(b"".join([*lines[:-1], altered]))

@@ -117,7 +117,9 @@ def test_the_services_report_is_fetched_in_scope_and_computed_anew(after_a_round
     file.write_bytes(report)
     file.with_name(file.name + SUFFIX).write_bytes(signature)
     done = _run(server_app, "report", "verify", str(file), "--ledger", str(service), "--json")
-    assert "every figure" in json.loads(done.stdout)["recomputed"]
+    said = json.loads(done.stdout)
+    assert "every figure" in said["recomputed"]
+    assert said["countersigned by"] == "Partner-01; Partner-02; Partner-03"
 
 
 def test_what_is_absent_or_unknown_is_said(after_a_round: Choir, tmp_path: Path) -> None:

@@ -15,10 +15,13 @@ from aggregator.app import create_app
 from aggregator.operator import asking, options
 from aggregator.operator.folder import PASSPHRASE_VARIABLE, open_operator_folder
 from aggregator.operator.session import open_session
+from aggregator.rounds.oversight import resume, suspend, tighten_caps
 from aggregator.settings import Settings
+from aggregator.storage.sessions import CONSORTIUM, Viewer
 from privacy.errors import BadSignature, ChoraleError, DigestMismatch, LedgerBroken
 from privacy.protocol.canonical import canonical
 from privacy.protocol.messages import Charter, Plan, parse_signed
+from privacy.report.budget_report import BudgetReport
 from privacy.report.signature import UNKNOWN_STATUS
 from tests.aggregator.driver import RoundDriver
 from tests.consortium import SeededSource, TestConsortium, done
@@ -100,11 +103,11 @@ class Choir:
         body = canonical({"token": token, "enrolment": message.model_dump(mode="json")})
         done(self.http.post("/v1/enrolments", content=body), 201)
 
-    def constitute(self):
+    def constitute(self, draft=DRAFT):
         for name in self.consortium.names:
             self.enrol(name)
             self.json("approve", name, "--yes")
-        (self.folder / "draft.toml").write_text(DRAFT)
+        (self.folder / "draft.toml").write_text(draft)
         drafted = self.json("charter", "draft", str(self.folder / "draft.toml"), "--yes")
         lead = self.consortium.client(self.http, self.consortium.names[0])
         self.charter = parse_signed(Charter, canonical(done(lead.get("/v1/charters/latest"))["charter"])).body
@@ -208,6 +211,33 @@ def test_the_services_report_is_fetched_verified_by_the_operators_key_and_comput
     assert isinstance(refused.exception, BadSignature)
     file.write_bytes(file.read_bytes().replace(b'"charged":1', b'"charged":0', 1))
     assert isinstance(choir.run("report", "verify", str(file)).exception, DigestMismatch)
+
+
+@pytest.mark.parametrize("order", [None, 4])
+def test_a_report_after_officers_acted_is_computed_anew_under_either_rule(choir, order):
+    rule = "" if order is None else f"filter_order = {order}\n"
+    choir.constitute(rule + DRAFT)
+    assert choir.run("conduct", "trunk", "--rounds", "1", "--yes", "--json").exit_code == 0
+    first = choir.consortium.names[0]
+    kim = Viewer("kim", "kim", "officer", CONSORTIUM, 2e9)
+    service = choir.http.app.state.service
+    caps = choir.charter.entry(first).caps
+    tighter = caps.epsilon_in_sum * 0.9, caps.epsilon_alone * 0.9
+    assert tighten_caps(service, kim, first, *tighter, "asked for by its board")
+    assert suspend(service, kim, first, "asked for by its board")
+    assert resume(service, kim, first, "all is well") in ("proposed", "resumed")
+    ledger, file = choir.folder / "ledger.jsonl", choir.folder / "report.json"
+    choir.json("ledger", "export", str(ledger))
+    choir.json("report", "--out", str(file))
+    said = json.loads(choir.run("report", "verify", str(file), "--ledger", str(ledger), "--json").stdout)
+    assert said["recomputed"].endswith("every figure is the ledger's")
+    assert said["countersigned by"] == "nobody, as far as the report's entries go"
+    made = BudgetReport.model_validate_json(file.read_bytes())
+    reported = made.participants[0]
+    assert made.filter_order == order
+    assert tuple(budget.cap for budget in reported.guarantees) == tighter
+    assert [one.action.what for one in reported.entries if one.action][:2] == ["tighten", "suspend"]
+    assert [one.kind for one in made.alarms] == ["suspended"]
 
 
 def test_the_first_account_comes_from_the_command_line(choir):
