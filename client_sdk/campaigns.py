@@ -44,6 +44,11 @@ def pinned(partner: Partner, digest: str) -> Campaign:
     return campaign
 
 
+def pinned_campaigns(partner: Partner) -> list[bytes]:
+    """Every campaign that this partner has pinned, as it was signed."""
+    return partner.journal.facts(_CAMPAIGN_FACT)
+
+
 def _require_charter_in_force(partner: Partner) -> None:
     """Rule 2: asked of the service once, verified here, written down. Raises WeakerThanCharter."""
     charter = partner.charter

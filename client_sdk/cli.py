@@ -11,7 +11,7 @@ import typer
 from client_sdk.commands.audits import audit_app
 from client_sdk.commands.budgets import budget_app
 from client_sdk.commands.charters import charter_app, enrol
-from client_sdk.commands.ledgers import ledger_app
+from client_sdk.commands.ledgers import ledger_app, recovery
 from client_sdk.commands.reports import report_app
 from client_sdk.commands.running import campaign_app, export, run, status
 from client_sdk.terminal import show_error
@@ -31,6 +31,7 @@ app.command(context_settings={"allow_interspersed_args": False})(run)
 app.command()(status)
 app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")
+app.command()(recovery)
 app.add_typer(audit_app, name="audit")
 app.add_typer(report_app, name="report")
 app.command()(export)

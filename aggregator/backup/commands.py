@@ -15,7 +15,9 @@ from aggregator.operator.asking import confirm, show
 from aggregator.operator.options import Json, Yes
 from aggregator.operator.screens import errors
 from privacy.clock import SystemClock
-from privacy.errors import ConfigurationError
+from privacy.errors import ConfigurationError, LedgerBroken
+from privacy.ledger.export import read_file
+from privacy.ledger.handed_back import HandedBack, read
 
 SERVICE_SUBFOLDER = "service"
 ServiceFolder = Annotated[Path, typer.Option("--service", help="The service's folder.")]
@@ -74,6 +76,13 @@ def restore(
 
 def recover(
     folder: Annotated[Path, typer.Argument(help="The service's folder, as `restore` made it.")],
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="What each partner's `chorale-partner recovery` wrote.")
+    ] = None,
+    plans: Annotated[
+        Path | None, typer.Option(help="The operator's plans.jsonl: plans that were posted stay used up.")
+    ] = None,
+    without: Annotated[list[str] | None, typer.Option(help="A partner whose file will not come.")] = None,
     nothing_lost: Annotated[
         bool,
         typer.Option("--nothing-lost", help="The service had stopped before the backup was made."),
@@ -81,15 +90,44 @@ def recover(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Say what a restored service lost, so that it may be served again."""
-    from aggregator.backup.recovering import declare_whole
+    """Take in what partners know and a restored service lost, so that it may be served again."""
+    from aggregator.backup import recovering
+    from aggregator.operator.plan_record import posted_plans
     from aggregator.settings import Settings
 
-    if not nothing_lost:
-        raise ConfigurationError("--nothing-lost", "no word on what was lost", "see docs/backups.md")
-    confirm(None, "Was the service stopped before this backup was made, and not started since?", yes)
-    head = declare_whole(Settings.load(service_folder(folder)), SystemClock())
-    show({"service": str(folder), "entries": head.count, "head": head.head}, as_json)
+    settings = Settings.load(service_folder(folder))
+    if nothing_lost:
+        if files or plans or without:
+            raise ConfigurationError(
+                "files, or --nothing-lost", "both", "give what partners know, if anything was lost"
+            )
+        confirm(None, "Was the service stopped before this backup was made, and not started since?", yes)
+        head = recovering.declare_whole(settings, SystemClock())
+        show({"service": str(folder), "entries": head.count, "head": head.head}, as_json)
+        return
+    handed = [_read(file) for file in files or ()]
+    posted = () if plans is None else posted_plans(plans)
+    found = recovering.recover(settings, SystemClock(), handed, posted, without or ())
+    made = {
+        "service": str(folder),
+        "entries handed back": found.entries,
+        "charges recovered": found.charges,
+        "attempts confirmed": found.confirmed,
+        "attempts closed": found.closed,
+        "entries": found.head.count,
+        "head": found.head.head,
+    }
+    show(made, as_json)
+
+
+def _read(file: Path) -> HandedBack:
+    try:
+        with file.open("rb") as stream:
+            return read(read_file(stream))
+    except OSError as error:
+        raise ConfigurationError(f"a file at {file}", str(error.strerror), "check its name") from None
+    except LedgerBroken as error:
+        raise LedgerBroken(error.line, f"{error.expected} in {file}", error.came, error.remedy) from None
 
 
 @contextmanager

@@ -73,17 +73,21 @@ def read_manifest(backup: Path, key: SigningKey) -> Signed[BackupManifest]:
 def check_ledger(database: Database, keys: ServiceKeys, expected: ChainHead | None = None) -> ChainHead:
     """Steps 4 and 5. Raises LedgerBroken."""
     with database.read() as session:
-        head = ledger.head(session)
-        if expected is not None and head != expected:
-            raise LedgerBroken(
-                head.count,
-                f"a chain of {expected.count} entries with head {expected.head[:16]}",
-                f"{head.count} and {head.head[:16]}",
-                "use another backup",
-            )
-        totals = _replayed(session, keys, head)
-        _compare_holdings(session, totals)
-        return head
+        return check_session(session, keys, expected)
+
+
+def check_session(session: Session, keys: ServiceKeys, expected: ChainHead | None = None) -> ChainHead:
+    """The same of what this transaction sees."""
+    head = ledger.head(session)
+    if expected is not None and head != expected:
+        raise LedgerBroken(
+            head.count,
+            f"a chain of {expected.count} entries with head {expected.head[:16]}",
+            f"{head.count} and {head.head[:16]}",
+            "use another backup",
+        )
+    _compare_holdings(session, _replayed(session, keys, head))
+    return head
 
 
 def check_blobs(session: Session, folder: Path, told: Callable[[int, int], None]) -> int:

@@ -112,5 +112,6 @@ def _check_memory(attempts: Sequence[RoundSummary], recorded: Sequence[Recorded]
         raise RolledBack(
             f"round {first.number}, attempt {first.attempt}, which the service took",
             "a list of rounds without it",
-            "the service was restored from an old backup, or lies: ask the partners for their ledgers first",
+            "the service was restored from an old backup, or lies: stop it, and run `chorale-server recover` with"
+            " every partner's file and this folder's plans",
         )

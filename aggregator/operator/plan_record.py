@@ -44,6 +44,10 @@ class PlanRecord:
         """In the order signed."""
         return tuple(held for held in self._plans.values() if held.plan.body.campaign == campaign)
 
+    def all(self) -> tuple[SignedPlan, ...]:
+        """In the order signed."""
+        return tuple(self._plans.values())
+
     def add(self, plan: Signed[Plan]) -> None:
         """Raises Conflict for an attempt that is recorded already, with other content or the same."""
         key = _attempt(plan.body)
@@ -89,6 +93,14 @@ class PlanRecord:
             self._plans[value["posted"]] = SignedPlan(self._plans[value["posted"]].plan, posted=True)
         else:
             self._keep(parse_signed(Plan, canonical(value["signed"])), posted=False)
+
+
+def posted_plans(path: Path) -> tuple[Signed[Plan], ...]:
+    """Plans that the service took, from a record that nobody writes to now. Raises ConfigurationError."""
+    if not path.is_file():
+        raise ConfigurationError(f"a record of plans at {path}", "none", "name the operator's plans.jsonl")
+    record = PlanRecord(path)
+    return tuple(held.plan for held in record.all() if held.posted)
 
 
 def _attempt(plan: Plan) -> tuple[str, int, int]:

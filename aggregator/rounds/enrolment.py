@@ -104,11 +104,12 @@ def enrol(service: Service, token: str, signed: Signed[Enrolment]) -> EnrolmentR
 def _keep_former(session: Session, row: EnrolmentRow, now: float) -> None:
     session.add(FormerEnrolmentRow(digest=row.digest, partner=row.partner, message=row.message, replaced_at=now))
     try:
-        charter, _ = charter_in_force(session)
+        digest, charter = charter_in_force(session)
     except WrongState:
         return  # the ledger begins with the first charter
-    reason = "enrolled anew, with other keys: those of the charter in force sign no request any more"
-    ledger.record_action(session, charter, int(now), row.partner, reason)
+    if row.partner in charter.partners:
+        reason = "enrolled anew, with other keys: those of the charter in force sign no request any more"
+        ledger.record_action(session, digest, int(now), row.partner, reason)
 
 
 def approve(service: Service, partner: str) -> EnrolmentRow:

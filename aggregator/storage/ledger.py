@@ -19,12 +19,18 @@ from aggregator.storage.tables import HoldingRow, LedgerEntryRow, LedgerHeadRow
 from privacy.dp.budget import Budget, Holding, HoldingState, limited
 from privacy.dp.events import PrivacyEvent
 from privacy.errors import LedgerBroken
-from privacy.ledger.chain import EMPTY, BudgetMove, RowTotals, next_action_entry, next_budget_entry
-from privacy.ledger.entry import EntryKind, LedgerEntry, OfficersAction
+from privacy.ledger.chain import EMPTY, BudgetMove, RowTotals, next_action_entry, next_budget_entry, read_line
+from privacy.ledger.entry import NO_ROW, BudgetChange, EntryKind, LedgerEntry, OfficersAction
 from privacy.protocol.messages import ChainHead, Charter, Plan
 
 _CHAIN = "consortium"
 _PAGE = 500
+_HELD: dict[EntryKind, HoldingState] = {
+    "reserve": HoldingState.RESERVED,
+    "charge": HoldingState.CHARGED,
+    "recovered": HoldingState.CHARGED,
+    "lapse": HoldingState.LAPSED,
+}
 _STATES: dict[str, HoldingState] = {state.value: state for state in HoldingState}
 
 
@@ -132,7 +138,64 @@ def lines(session: Session, after: int, limit: int) -> Iterator[bytes]:
         after += len(page)
 
 
-def _append_move(session: Session, charter: str, at: int, move: BudgetMove, *, held: bool) -> None:
+def replay(session: Session, line: bytes) -> LedgerEntry:
+    """Append an entry that was lost, as it was, and take up what it says of holdings. Raises LedgerBroken.
+
+    The caller has verified that it follows; what an officer's action changed besides is the caller's to take up.
+    """
+    chain = _locked_head(session)
+    entry = read_line(chain.count + 1, line)
+    if (entry.index, entry.previous) != (chain.count + 1, chain.head):
+        raise LedgerBroken(chain.count + 1, f"the entry after {chain.head[:16]}", "another", "give it in its order")
+    if entry.budget is not None and entry.participant is not None:
+        _hold(session, entry.charter, entry.participant, entry.budget, _HELD[entry.kind])
+    _append(session, entry)
+    return entry
+
+
+def recover(
+    session: Session, charter: Charter, change: BudgetChange, participant: str, at: int, reason: str
+) -> bool:
+    """Charge what another chain or a cohort proves, room or not; False where it is charged already.
+
+    change: whose totals are computed anew, and its row unless the attempt is reserved in one. Raises Conflict on
+    another event than is held.
+    """
+    _locked_head(session)
+    there = session.get(HoldingRow, (participant, change.plan))
+    if there is not None and there.state == HoldingState.CHARGED.value:
+        return False
+    before = budget(session, charter, charter.digest, participant)
+    held = before.holdings.get(change.plan)
+    after = before.charge_recovered(change.plan, change.event)
+    place = after.holdings[change.plan].row
+    row = NO_ROW if place is None else charter.table[place].name
+    move = BudgetMove("recovered", participant, change.plan, change.round, change.attempt, change.event, row)
+    reserved = held is not None and held.state is HoldingState.RESERVED
+    _append_move(session, charter.digest, at, move, held=reserved, reason=reason)
+    _hold(session, charter.digest, participant, change.model_copy(update={"row": row}), HoldingState.CHARGED)
+    session.flush()
+    return True
+
+
+def _hold(session: Session, charter: str, participant: str, change: BudgetChange, state: HoldingState) -> None:
+    row = session.get(HoldingRow, (participant, change.plan))
+    if row is None:
+        row = HoldingRow(
+            participant=participant,
+            round=change.plan,
+            charter=charter,
+            number=change.round,
+            attempt=change.attempt,
+            event=change.event.model_dump_json().encode(),
+        )
+        session.add(row)
+    row.row, row.state = change.row, state.value
+
+
+def _append_move(
+    session: Session, charter: str, at: int, move: BudgetMove, *, held: bool, reason: str = ""
+) -> None:
     # First the head: what another writer appends meanwhile must be among the totals.
     chain = _locked_head(session)
     last = session.scalars(
@@ -146,7 +209,7 @@ def _append_move(session: Session, charter: str, at: int, move: BudgetMove, *, h
         .limit(1)
     ).first()
     before = RowTotals() if last is None else RowTotals(last.charged or 0, last.reserved or 0)
-    _append(session, next_budget_entry(chain, charter, at, move, before, held))
+    _append(session, next_budget_entry(chain, charter, at, move, before, held, reason))
 
 
 def _locked_head(session: Session) -> ChainHead:

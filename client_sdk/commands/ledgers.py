@@ -56,6 +56,18 @@ def verify(
     _show(_verified(file, charter, ()), json)
 
 
+def recovery(
+    file: Annotated[Path, typer.Argument(help="Where to write it: JSON Lines. Nothing in it is secret.")],
+    config: Config = Path(DEFAULT_CONFIG),
+) -> None:
+    """Write what this partner holds of the consortium, for a service that was restored from an old backup."""
+    from client_sdk.handing_back import recovery_lines
+
+    with open_to_read(config) as partner:
+        write_pieces(file, recovery_lines(partner))
+    out().print(f"{file}: give it to the operator, for `chorale-server recover`.", markup=False)
+
+
 def own_lines(partner: Partner) -> Iterator[bytes]:
     """This partner's own chain; it signs the head, and its acceptance of each charter anew, where it still can."""
     charters = [(signed, [partner.acceptance(signed.body)]) for signed in partner.charters()]

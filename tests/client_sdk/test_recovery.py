@@ -1,0 +1,304 @@
+"""A service that comes back from an older backup: partners stop, hand back what it lost, and go on from there."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+
+from aggregator.backup.making import make_backup
+from aggregator.backup.recovering import declare_whole, recover
+from aggregator.backup.restoring import restore
+from aggregator.settings import Settings
+from aggregator.storage import ledger, snapshot
+from aggregator.storage.folder import RESTORED_FILE, create_server_folder
+from client_sdk.agent import Agent
+from client_sdk.attempt import Attempt, Outcome
+from client_sdk.handing_back import recovery_lines
+from client_sdk.model_state import ModelState
+from privacy.clock import SystemClock
+from privacy.errors import BadSignature, ChoraleError, ConfigurationError, Conflict, LedgerBroken
+from privacy.ledger.export import with_entries
+from privacy.ledger.handed_back import HandedBack, read
+from privacy.ledger.verification import verify_export
+from privacy.protocol.canonical import canonical
+from privacy.protocol.identifiers import OPERATOR, SERVER
+from privacy.protocol.messages import (
+    Campaign,
+    ChainHead,
+    Checkpoint,
+    Cohort,
+    Confirmation,
+    Plan,
+    Signed,
+    parse_signed,
+)
+from privacy.protocol.signing import SigningKey, sign
+from privacy.randomness import SystemRandom
+from tests.client_sdk.choir import Choir, outside, serving, take_part, together, values_for
+from tests.consortium import SeededSource, done
+
+
+class ShiftedClock:
+    """The system's, and what a test lets pass besides: so long a service without its nonces takes nothing."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def now(self) -> float:
+        return SystemClock().now() + self.ahead
+
+
+CLOCK = ShiftedClock()
+
+
+def quiet(place: int, of: int) -> None:
+    del place, of
+
+
+@dataclass
+class Lost:
+    """Three partners after a loss: the backup is from after round 1; then round 2 was confirmed, round 3 charged.
+
+    early, lines: what each partner hands back, from before round 3 and from the end.
+    """
+
+    choir: Choir
+    campaign: Campaign
+    first: ModelState
+    second: ModelState
+    backup: Path
+    server_key: Path
+    operator_key: SigningKey
+    posted: list[Signed[Plan]]
+    early: dict[str, list[bytes]]
+    lines: dict[str, list[bytes]] = field(default_factory=dict)
+
+    def files(self, names: Sequence[str] | None = None) -> list[HandedBack]:
+        return [read(self.lines[name]) for name in names or self.choir.names]
+
+    def restored(self, target: Path) -> Settings:
+        restore(self.backup, target, self.server_key, quiet)
+        return Settings.load(target)
+
+    @contextmanager
+    def served(self, settings: Settings, root: Path) -> Iterator[Choir]:
+        """The restored service, and the same partners in copies of their folders, who are told its address."""
+        with serving(settings, CLOCK) as url:
+            CLOCK.ahead += 301
+            three = copy(self.choir)
+            three.root, three.url = root / "partners", url
+            three._http.base_url = url
+            for name in three.names:
+                shutil.copytree(self.choir.root / name, three.root / name)
+                config = three.config(name)
+                config.write_text(config.read_text().replace(self.choir.url, url))
+            yield three
+
+
+def handed_back(three: Choir) -> dict[str, list[bytes]]:
+    found = {}
+    for name in three.names:
+        with three.partner(name) as partner:
+            found[name] = list(recovery_lines(partner))
+    return found
+
+
+@pytest.fixture(scope="module")
+def lost(tmp_path_factory: pytest.TempPathFactory) -> Lost:
+    root = tmp_path_factory.mktemp("choir")
+    operator = SigningKey.generate(SeededSource("operator key"))
+    settings = Settings(folder=root / "server", shard_bytes=32768, sum_workers=1)
+    create_server_folder(settings.folder, operator.public, SystemRandom(), shard_bytes=32768)
+    posted: list[Signed[Plan]] = []
+    with serving(settings, CLOCK) as url:
+        three = Choir(root, url, operator, around=partial(outside, clock=CLOCK))
+        _, campaign, state = three.constitute()
+
+        def act(name: str) -> Outcome:
+            with three.agent(name) as agent:
+                return take_part(agent, campaign)
+
+        early: dict[str, list[bytes]] = {}
+        posting, joining = Barrier(4), Barrier(4)
+
+        def two_rounds(name: str) -> ModelState:
+            """In one go, so that no ledger is looked at between the confirmations of round 2 and the loss."""
+            with three.agent(name) as agent:
+                state = take_part(agent, campaign).state
+                early[name] = list(recovery_lines(agent.partner))
+                posting.wait(60)
+                joining.wait(60)
+                join_only(agent, campaign)
+                return state
+
+        posted.append(sign(three.post_plan(campaign, state.digest), OPERATOR, operator))
+        first = together(three.names, act)["partner-01"].state
+        make_backup(settings, root / "backup", CLOCK, quiet)
+        posted.append(sign(three.post_plan(campaign, first.digest, round=2), OPERATOR, operator))
+        with ThreadPoolExecutor(1) as pool:
+            running = pool.submit(together, three.names, two_rounds)
+            posting.wait(60)
+            plan = three.post_plan(campaign, stands_on(early), round=3)
+            posted.append(sign(plan, OPERATOR, operator))
+            joining.wait(60)
+            second = running.result()["partner-01"]
+    shutil.copy(settings.folder / "server.key", root / "server.key")
+    shutil.rmtree(settings.folder)
+    backup, key = root / "backup", root / "server.key"
+    return Lost(three, campaign, first, second, backup, key, operator, posted, early, handed_back(three))
+
+
+def stands_on(files: dict[str, list[bytes]]) -> str:
+    """The state that the last confirmation in everyone's file names."""
+    said = [[line for line in lines if b'"type":"chorale/1 confirmation"' in line][-1] for lines in files.values()]
+    (state,) = {parse_signed(Confirmation, line.strip()).body.state for line in said}
+    return state
+
+
+def join_only(agent: Agent, campaign: Campaign) -> None:
+    """Accepts a cohort, and is gone before it uploads."""
+    for item in agent.attend(campaign, agent.current_state(campaign), take_part=True):
+        assert isinstance(item, Attempt)
+        agent.join(item)
+        return
+
+
+def test_it_goes_on_where_it_was_and_under_counts_nothing(lost: Lost, tmp_path: Path) -> None:
+    campaign = lost.campaign
+    settings = lost.restored(tmp_path / "server")
+    found = recover(settings, CLOCK, lost.files(), lost.posted)
+    # Round 2 as it was, up to the last checkpoint; round 3 was charged after it, which its cohort proves.
+    assert (found.charges, found.confirmed, found.closed) == (3, 1, 1)
+    assert found.entries > 0
+
+    with lost.served(settings, tmp_path) as three:
+        for name in three.names:
+            with three.partner(name) as partner:
+                assert partner.ledger_watch.sync(partner.service) == found.head
+                seen = partner.ledger_watch.seen()
+                export = with_entries(partner.service.ledger_preamble(), partner.service.ledger)
+                lines = b"".join(export).splitlines(keepends=True)
+                assert verify_export(lines, three.charter.digest, seen=seen).head == found.head
+        # The number of the attempt that was lost stays used.
+        rounds = done(three.operator.get(f"/v1/campaigns/{campaign.digest}/rounds?after=0&wait=0"))["rounds"]
+        assert [line["state"] for line in rounds] == ["confirmed", "confirmed", "closed"]
+        now = int(CLOCK.now())
+        deadlines = {"join": now + 30, "upload": now + 60, "open": now + 90}
+        another = Plan.model_validate({**lost.posted[2].body.model_dump(), "deadlines": deadlines})
+        answer = three.operator.post("/v1/rounds", sign(another, OPERATOR, lost.operator_key))
+        assert answer.status_code == 409, answer.text
+
+        three.post_plan(campaign, lost.second.digest, round=3, attempt=2)
+
+        def act(name: str) -> list[str]:
+            with three.agent(name) as agent:
+                ended: list[str] = []
+                for item in agent.attend(campaign, agent.current_state(campaign), take_part=True):
+                    if isinstance(item, Outcome):
+                        ended.append(item.ended)
+                        continue
+                    joined = agent.join(item)
+                    agent.contribute(joined, values_for(name))
+                    ended.append(agent.finish(joined, item.state).ended)
+                    break
+                return [*ended, agent.current_state(campaign).digest]
+
+        ends = together(three.names, act)
+        assert {tuple(end[:-1]) for end in ends.values()} == {("closed", "confirmed")}
+        assert len({end[-1] for end in ends.values()}) == 1
+        budgets = done(three.operator.get("/v1/budget"))["participants"]
+        for name in three.names:
+            with three.partner(name) as partner:
+                assert partner.own_ledger.head.count == 4
+                partner.ledger_watch.sync(partner.service)
+            assert f"'{name}'" in str(budgets)
+    again = recover(settings, CLOCK, lost.files(), lost.posted)
+    assert (again.entries, again.charges, again.confirmed, again.closed) == (0, 0, 0, 0)
+
+
+def test_without_recovery_partners_stop(lost: Lost, tmp_path: Path) -> None:
+    settings = lost.restored(tmp_path / "server")
+    declare_whole(settings, CLOCK)
+    with lost.served(settings, tmp_path) as three, three.partner("partner-01") as partner:
+        with pytest.raises(LedgerBroken, match="was cut, or restored"):
+            partner.ledger_watch.sync(partner.service)
+
+
+def test_two_files_prove_what_the_third_was_charged(lost: Lost, tmp_path: Path) -> None:
+    settings, names = lost.restored(tmp_path / "server"), ["partner-01", "partner-02"]
+    with pytest.raises(ConfigurationError, match="none of partner-03"):
+        recover(settings, CLOCK, lost.files(names))
+    found = recover(settings, CLOCK, lost.files(names), (), ["partner-03"])
+    # Of the confirmations of round 2 a quorum would be all three: it is closed, and was charged.
+    assert (found.charges, found.confirmed, found.closed) == (3, 0, 2)
+    with lost.served(settings, tmp_path) as three, three.partner("partner-03") as partner:
+        assert partner.ledger_watch.sync(partner.service) == found.head
+
+
+def test_what_one_partner_alone_knows_may_come_late(lost: Lost, tmp_path: Path) -> None:
+    settings, names = lost.restored(tmp_path / "server"), ["partner-01", "partner-02"]
+    early = [read(lost.early[name]) for name in names]
+    first = recover(settings, CLOCK, early, (), ["partner-03"])
+    assert first.charges == 0
+    assert first.entries > 0
+    late = recover(settings, CLOCK, lost.files(["partner-03"]), (), names)
+    assert (late.entries, late.charges, late.closed) == (0, 3, 1)
+
+
+def test_whatever_does_not_add_up_changes_nothing(lost: Lost, tmp_path: Path) -> None:
+    settings = lost.restored(tmp_path / "server")
+    key = SigningKey(lost.server_key.read_bytes())
+    name = "partner-02"
+    lines = lost.lines[name]
+    raw = next(line for line in lines if b'"type":"chorale/1 cohort"' in line)
+    cohort = parse_signed(Cohort, raw.strip()).body
+    charter, entries = cohort.charter, sum(line.startswith(b'{"') and b'"previous":' in line for line in lines)
+
+    def signed_again(body: Any, signer: str = SERVER) -> Callable[[list[bytes]], list[bytes]]:
+        message = sign(body, signer, key).canonical_bytes + b"\n"
+        return lambda of: [of[0], of[1], of[2], message, *of[3:]]
+
+    def service(line: bytes) -> bool:
+        return line.startswith((b'{"action":', b'{"at":')) and b'"reserved":1' in line
+
+    def without(*texts: bytes) -> Callable[[list[bytes]], list[bytes]]:
+        return lambda of: [line for line in of if not all(text in line for text in texts)]
+
+    fork = Checkpoint(charter=charter, chain=ChainHead(count=5, head="ab" * 32))
+    beyond = Checkpoint(charter=charter, chain=ChainHead(count=entries + 50, head="ab" * 32))
+    fewer = cohort.model_copy(update={"members": cohort.members[1:]})
+    elsewhere = beyond.model_copy(update={"charter": "cd" * 32})
+    cases: dict[str, tuple[Callable[[list[bytes]], list[bytes]], type[ChoraleError]]] = {
+        "cut off": (lambda of: of[: len(of) // 2], LedgerBroken),
+        "another header": (lambda of: [canonical({"partner": name, "type": "x"}) + b"\n", *of[1:]], LedgerBroken),
+        "a head that forks": (signed_again(fork), LedgerBroken),
+        "a head that no entry leads to": (signed_again(beyond), LedgerBroken),
+        "a second cohort": (signed_again(fewer), Conflict),
+        "a charter since": (signed_again(elsewhere), ChoraleError),
+        "own entries left out": (without(b'"kind":"charge"', b'"participant":"partner-02"'), LedgerBroken),
+        "a message of nobody": (signed_again(fork, "operator"), BadSignature),
+    }
+    for what, (change, error) in cases.items():
+        with pytest.raises(error):
+            recover(settings, CLOCK, [*lost.files(["partner-01", "partner-03"]), read(change(list(lines)))])
+        with snapshot.database_at(settings.database) as database, database.read() as session:
+            assert ledger.head(session).count < entries, what
+        assert (settings.folder / RESTORED_FILE).exists(), what
+    # One file whose entries lead nowhere does no harm where another's do.
+    altered = re.compile(rb'"at":(\d+)')
+    later = [altered.sub(lambda at: b'"at":%d' % (int(at[1]) + 1), line) for line in lines]
+    garbage = [new if service(line) else line for line, new in zip(lines, later, strict=True)]
+    assert garbage != lines
+    found = recover(settings, CLOCK, [*lost.files(["partner-01", "partner-03"]), read(garbage)])
+    assert found.charges == 3
