@@ -22,6 +22,7 @@ from fastapi import FastAPI
 
 from aggregator.api import problems
 from aggregator.api.constitution import NAME, VERSION
+from aggregator.api.headers import SecurityHeaders
 from aggregator.api.openapi import ROUTERS
 from aggregator.connections import BoundedHttp, CutOff, Server, listening
 from aggregator.console import (
@@ -117,6 +118,7 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
     app.state.service = service
     app.state.provider = provider
     app.add_middleware(CutOff)
+    app.add_middleware(SecurityHeaders)
     problems.install(app)
     for router in ROUTERS:
         app.include_router(router)

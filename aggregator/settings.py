@@ -181,6 +181,10 @@ class Settings(BaseSettings):
     def blobs(self) -> Path:
         return self.folder / "blobs"
 
+    def reached_by_https(self, scheme: str) -> bool:
+        """For a request of this scheme; also where a proxy ends TLS, if the public address says so."""
+        return scheme == "https" or self.url.startswith("https://")
+
     @property
     def url(self) -> str:
         """Where people and partners reach the service."""

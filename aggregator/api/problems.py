@@ -21,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
+from aggregator.api import headers
 from privacy.errors import (
     ChoraleError,
     MalformedMessage,
@@ -42,8 +43,10 @@ def problem(error: Exception, status: int | None = None) -> JSONResponse:
     document = problem_of(error)
     if status is not None:
         document["status"] = status
-    headers = {RETRY_HEADER: str(error.retry_after)} if isinstance(error, TooManyRequests) else None
-    return JSONResponse(document, status_code=document["status"], headers=headers, media_type=PROBLEM_TYPE)
+    answer = JSONResponse(document, status_code=document["status"], media_type=PROBLEM_TYPE)
+    if isinstance(error, TooManyRequests):
+        answer.headers[RETRY_HEADER] = str(error.retry_after)
+    return answer
 
 
 async def _chorale_error(request: Request, error: Exception) -> JSONResponse:
@@ -118,7 +121,11 @@ async def _gone(request: Request, error: Exception) -> JSONResponse:
 
 async def _unforeseen(request: Request, error: Exception) -> JSONResponse:
     _log.error("unforeseen", method=request.method, path=request.url.path, exc_info=error)
-    return problem(error)
+    answer = problem(error)
+    # This one is answered outside of the middleware that adds them.
+    settings = request.app.state.service.settings
+    headers.add(answer.headers, https=settings.reached_by_https(request.url.scheme))
+    return answer
 
 
 def install(app: FastAPI) -> None:

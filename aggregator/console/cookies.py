@@ -28,9 +28,8 @@ COOKIE_PATH = "/console"
 
 
 def is_https(request: Request) -> bool:
-    """Also where a proxy ends TLS, if the service knows its public address."""
     service: Service = request.app.state.service
-    return request.url.scheme == "https" or service.settings.url.startswith("https://")
+    return service.settings.reached_by_https(request.url.scheme)
 
 
 def read_cookie(request: Request, name: str) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
-from aggregator.console.cookies import CSRF_FIELD, SESSION_COOKIE, check_csrf, delete_cookie, is_https, read_cookie
+from aggregator.console.cookies import CSRF_FIELD, SESSION_COOKIE, check_csrf, delete_cookie, read_cookie
 from aggregator.console.refusals import words_of
 from aggregator.console.words import page
 from aggregator.storage.attempts import network
@@ -38,16 +38,12 @@ from privacy.errors import (
 from privacy.protocol.http_contract import RETRY_HEADER
 
 MAX_FORM_BYTES = 4096
+# Beside those of every answer (api/headers.py).
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; "
         "frame-ancestors 'none'; base-uri 'none'"
     ),
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=(), browsing-topics=()",
 }
 
@@ -69,9 +65,6 @@ class ConsoleRoute(APIRoute):
                 if isinstance(error, TooManyRequests):
                     response.headers[RETRY_HEADER] = str(error.retry_after)
             response.headers.update(HEADERS)
-            response.headers.setdefault("cache-control", "no-store")
-            if is_https(request):
-                response.headers["strict-transport-security"] = "max-age=31536000"
             return response
 
         return handler
