@@ -25,6 +25,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from aggregator.app import create_app
+from aggregator.settings import Rate, Rates
 from tests.aggregator.driver import SHARD_BYTES, RoundDriver
 from tests.consortium import SeededSource, TestConsortium
 from tests.fuzzing.document import DOCUMENT, generable
@@ -38,13 +39,16 @@ ROUTES = sorted(
     key=lambda label: (label.endswith("/abort"), label),
 )
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
+WITHOUT_END = Rate(per_second=1, burst=1e9)
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "15"))
 
 
 @pytest.fixture(scope="module")
 def standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standing]:
     consortium = TestConsortium()
-    chosen = consortium.server_folder(tmp_path_factory.mktemp("fuzzed") / "server", SHARD_BYTES)
+    made = consortium.server_folder(tmp_path_factory.mktemp("fuzzed") / "server", SHARD_BYTES)
+    # The clock stands still, so no bucket would ever fill again.
+    chosen = made.model_copy(update={"rates": Rates(**dict.fromkeys(Rates.model_fields, WITHOUT_END))})
     with ThreadPoolExecutor(1) as pool:
         app = create_app(chosen, consortium.clock, SeededSource("service"), pool)
         with TestClient(app, raise_server_exceptions=False) as http:
