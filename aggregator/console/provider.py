@@ -2,7 +2,7 @@
 
 Rules, in this order (OpenID Connect Core 1.0; RFC 7636):
 1. Requests go to the issuer's origin, or one that the settings list, by HTTPS (HTTP on loopback alone); redirects
-   are not followed, answers are bounded, and the environment names no proxy.
+   are not followed, answers are bounded and not compressed, and the environment names no proxy.
 2. The discovery document names the configured issuer, exactly.
 3. The code is exchanged with its PKCE verifier (S256) and the client's secret.
 4. The ID token is signed by a key of the provider with an asymmetric algorithm; issuer, audience, authorised party,
@@ -70,7 +70,11 @@ class Provider:
         self._secret = oidc.secret(settings.folder)
         self._origins = frozenset({origin_of(oidc.issuer), *map(origin_of, oidc.origins)})
         self._http = httpx.Client(
-            timeout=TIMEOUT_SECONDS, follow_redirects=False, trust_env=False, transport=transport
+            timeout=TIMEOUT_SECONDS,
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+            headers={"accept-encoding": "identity"},
         )
         self._lock = threading.Lock()
         self._known: _Known | None = None
@@ -208,6 +212,9 @@ class Provider:
         self._check_origin(url)
         try:
             with self._http.stream(method, url, **options) as answer:
+                # A few kilobytes, twice compressed, unpack to gigabytes before they can be counted.
+                if answer.headers.get("content-encoding", "identity").lower() != "identity":
+                    raise _refused(f"an answer from {url} as it is", "a compressed one", "tell the provider")
                 content = bytearray()
                 for piece in answer.iter_bytes():
                     content += piece

@@ -4,15 +4,20 @@ read; a stranger or a partner that sends such things to the service. Bounds befo
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
+import numpy as np
 import pytest
+import zstandard
 from pydantic import TypeAdapter, ValidationError
 
 from aggregator.operator.signed_http import SignedHttp
@@ -20,12 +25,14 @@ from client_sdk.service import Service
 from client_sdk.transport import MAX_ANSWER_BYTES, Transport
 from privacy.clock import SystemClock
 from privacy.errors import ChoraleError, MalformedMessage
+from privacy.he.addition import MODULUS
+from privacy.he.ring import ciphertext_words
 from privacy.protocol.canonical import MAX_DEPTH, parse
 from privacy.protocol.identifiers import PartnerId
 from privacy.protocol.signing import SigningKey
 from privacy.randomness import SystemRandom
 from tests.aggregator.conftest import Running
-from tests.aggregator.driver import RoundDriver
+from tests.aggregator.driver import SHARD_BYTES, RoundDriver
 from tests.consortium import SeededSource, refused
 
 HEAD = (
@@ -130,6 +137,76 @@ def test_a_compressed_request_is_never_unpacked(running: Running, encoding: str)
     packed = gzip.compress(b" " * (8 << 20))
     answer = running.http.post("/v1/enrolments", content=packed, headers={"content-encoding": encoding})
     assert "Invalid JSON" in refused(answer, 422, "malformed-message")["came"]
+
+
+def bombs() -> dict[str, bytes]:
+    """Each of one shard's size: what a reader that unpacks would make gigabytes of, or ask memory for."""
+    head = struct.Struct("<HBBBBHQ")  # of a SEAL container: magic, size of this head, version, compression, total
+    zeros = zstandard.ZstdCompressor(level=19).compress(bytes(1 << 20))
+    frame = zstandard.ZstdCompressor(write_content_size=True).compress(b"")
+    claims = frame[:4] + b"\xe0" + (1 << 40).to_bytes(8, "little")  # a frame that says it holds 2^40 bytes
+    found = {
+        "SEAL, zstd": head.pack(0xA15E, 16, 4, 3, 2, 0, 16 + len(zeros)) + zeros,
+        "SEAL that claims 2^63 bytes": head.pack(0xA15E, 16, 4, 3, 2, 0, 1 << 63),
+        "SEAL, a zstd frame that claims 2^40 bytes": head.pack(0xA15E, 16, 4, 3, 2, 0, 16 + len(claims)) + claims,
+        "gzip": gzip.compress(bytes(8 << 20)),
+        "zip": b"PK\x03\x04" + bytes(60),
+    }
+    return {name: raw[:SHARD_BYTES].ljust(SHARD_BYTES, b"\0") for name, raw in found.items()}
+
+
+@pytest.mark.parametrize("kind", bombs())
+def test_a_bomb_sent_as_a_shard_is_words_and_no_container(driver: RoundDriver, kind: str) -> None:
+    """Shards are bare words on the wire: what is no word below q, or was not announced, is refused."""
+    bomb = bombs()[kind]
+    driver.join_all()
+    name = driver.names[0]
+    driver.announce(name)
+    refused(driver.put(name, 0, bomb), 422, "digest-mismatch")
+    headers = driver.client(name).headers("PUT", f"{driver.base}/uploads/mine/shards/0", bomb)
+    packed = driver.http.put(
+        f"{driver.base}/uploads/mine/shards/0", content=bomb, headers={**headers, "content-encoding": "zstd"}
+    )
+    assert packed.status_code in (415, 422), packed.text
+    # Announced as it is, it is a shard of words like any other, or has a word beyond q.
+    other = driver.names[1]
+    words = np.frombuffer(bomb, dtype="<u8")
+    driver.vectors[other] = np.resize(words, driver.words)
+    driver.announce(other)
+    answer = driver.put(other, 0, bomb)
+    assert answer.status_code == (201 if int(words.max()) < MODULUS else 422), answer.text
+
+
+def test_a_container_that_claims_more_than_it_may_hold_is_refused_by_its_head() -> None:
+    """On a partner's machine: containers are read from its own SEAL alone, and bounded all the same."""
+    for kind, bomb in bombs().items():
+        with pytest.raises(MalformedMessage):
+            ciphertext_words(bomb)
+        whole = bomb.rstrip(b"\0")
+        if kind.startswith("SEAL"):
+            fits = whole[:8] + len(whole).to_bytes(8, "little") + whole[16:]
+            with pytest.raises(MalformedMessage):
+                ciphertext_words(fits)
+
+
+UNPACKERS = {"bz2", "gzip", "lzma", "marshal", "pickle", "shelve", "tarfile", "zipfile", "zlib", "zstandard"}
+
+
+def test_nothing_but_the_ring_unpacks_anything() -> None:
+    """Whoever adds a reader of compressed or executable formats bounds it, and says so here."""
+    root = Path(__file__).parents[2]
+    found = {}
+    for folder in ("privacy", "client_sdk", "aggregator"):
+        for path in (root / folder).rglob("*.py"):
+            names = set()
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Import):
+                    names |= {alias.name.split(".")[0] for alias in node.names}
+                elif isinstance(node, ast.ImportFrom):
+                    names.add((node.module or "").split(".")[0])
+            if names & UNPACKERS:
+                found[path.relative_to(root).as_posix()] = names & UNPACKERS
+    assert found == {"privacy/he/ring.py": {"zstandard"}}
 
 
 LOOK_ALIKES = (
