@@ -24,7 +24,7 @@ from aggregator.api import problems
 from aggregator.api.constitution import NAME, VERSION
 from aggregator.api.headers import SecurityHeaders
 from aggregator.api.openapi import ROUTERS
-from aggregator.connections import BoundedHttp, CutOff, Server, listening
+from aggregator.connections import BoundedHttp, CutOff, Server, listening, most_connections
 from aggregator.console import (
     account_pages,
     oidc_pages,
@@ -40,6 +40,7 @@ from aggregator.rounds.enrolment import everyone
 from aggregator.rounds.lifecycle import Lifecycle
 from aggregator.rounds.webhooks import Webhooks
 from aggregator.settings import Settings
+from aggregator.storage.arrivals import Arrivals
 from aggregator.storage.blobs import LocalBlobs
 from aggregator.storage.database import Database
 from aggregator.storage.folder import load_keys, require_recovered, serving
@@ -78,6 +79,7 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
         notifier=notifier,
         nonces=nonces,
         rates=RequestRates(settings.rates),
+        arrivals=Arrivals(settings.bodies_at_once),
     )
 
     provider = None
@@ -153,6 +155,7 @@ def serve(settings: Settings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            limit_concurrency=most_connections() + 1,
             timeout_graceful_shutdown=GRACE_SECONDS,
             timeout_keep_alive=75,
         )

@@ -3,14 +3,19 @@
 Rules:
 1. A request's line and headers have at most MAX_HEAD_BYTES together; more is answered 400, and the connection ends.
 2. They must be whole HEAD_SECONDS after the connection, or the request, has begun.
-3. A request that a stop cuts off is answered 503, which clients take as "send it again", not 500.
-4. The address is taken before the service starts: one that is in use is said so, and nothing was touched.
-Bodies are bounded where they are read (api/authentication.py, api/bulk.py).
+3. There are at most as many connections as descriptors allow, each with a file that its body goes to. One more
+   takes the place of the one that has been without a request the longest; where all have one, it is answered 503.
+   So who opens connections and sends nothing shuts nobody out.
+4. What an answer is read from is let go of when its reader takes nothing for STALL_SECONDS.
+5. A request that a stop cuts off is answered 503, which clients take as "send it again", not 500.
+6. The address is taken before the service starts: one that is in use is said so, and nothing was touched.
+Bodies are bounded where they are read (arrival.py).
 """
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
 from collections.abc import Callable
 
@@ -26,6 +31,10 @@ BACKLOG = 2048
 # A thousand partners can be named in a query.
 MAX_HEAD_BYTES = 96 << 10
 HEAD_SECONDS = 30.0
+STALL_SECONDS = 60.0
+MOST_DESCRIPTORS = 1 << 16
+# Database, nonces, sums, logs, reports.
+RESERVED_DESCRIPTORS = 256
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -43,19 +52,53 @@ def listening(host: str, port: int) -> socket.socket:
         ) from None
 
 
+def _refusal() -> bytes:
+    answer = problem(ServiceUnavailable("a connection that is free", "none", "send it again later"))
+    head = f"HTTP/1.1 503 Service Unavailable\r\ncontent-type: {answer.media_type}\r\nconnection: close\r\n"
+    return f"{head}content-length: {len(answer.body)}\r\n\r\n".encode() + bytes(answer.body)
+
+
+_FULL = _refusal()
+
+
+def most_connections() -> int:
+    """How many connections the descriptors of this process are enough for; as many as it may have are asked for."""
+    allowed, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if allowed != resource.RLIM_INFINITY and allowed < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        allowed = wanted
+    if allowed == resource.RLIM_INFINITY:
+        allowed = MOST_DESCRIPTORS
+    if allowed < 2 * RESERVED_DESCRIPTORS:
+        raise ConfigurationError(
+            f"at least {2 * RESERVED_DESCRIPTORS} open files for this process",
+            f"{allowed}",
+            "raise the limit (`ulimit -n`, LimitNOFILE=) and start again",
+        )
+    return (min(allowed, MOST_DESCRIPTORS) - RESERVED_DESCRIPTORS) // 2
+
+
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's protocol with rules 1 and 2."""
+    """uvicorn's protocol with rules 1 to 4. Its `limit_concurrency` is the number of rule 3, and one more."""
 
     _in_head = False
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
+    _write_timer: asyncio.TimerHandle | None = None
+    _quiet_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._start_timer()
+        self._quiet_since = self.loop.time()
+        if self.limit_concurrency is not None and len(self.connections) >= self.limit_concurrency:
+            self._make_room()
+        if not transport.is_closing():
+            self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self.resume_writing()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -84,6 +127,36 @@ class BoundedHttp(HttpToolsProtocol):
             raise ValueError(f"{size} bytes of headers")
         super().on_headers_complete()
 
+    def on_response_complete(self) -> None:
+        self._quiet_since = self.loop.time()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._write_timer = self.loop.call_later(STALL_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        if self._write_timer is not None:
+            self._write_timer.cancel()
+            self._write_timer = None
+        super().resume_writing()
+
+    @property
+    def _quiet(self) -> bool:
+        """Without a request that is whole enough to be answered."""
+        return (self.cycle is None or self.cycle.response_complete) and not self.transport.is_closing()
+
+    def _make_room(self) -> None:
+        others = (one for one in self.connections if isinstance(one, BoundedHttp) and one is not self)
+        oldest = min((one for one in others if one._quiet), key=lambda one: one._quiet_since, default=None)
+        if oldest is not None:
+            oldest.transport.abort()
+        else:
+            self.transport.write(_FULL)
+            self.transport.close()
+        # What is closing holds its place until the loop has closed it.
+        self.connections.discard(oldest or self)
+
     def _start_timer(self) -> None:
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
 
@@ -99,7 +172,7 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class CutOff:
-    """Rule 3: the server cancels a request only when its time to end in peace is over."""
+    """Rule 5: the server cancels a request only when its time to end in peace is over."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

@@ -109,6 +109,7 @@ class Settings(BaseSettings):
     session_idle_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 3600
     two_persons_to_resume: bool = True
     alarm_webhooks: Annotated[tuple[str, ...], Field(max_length=8, repr=False)] = ()
+    bodies_at_once: Annotated[int, Field(ge=1, le=10_000)] = 8
     officer_link_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
     rates: Rates = Rates()
     waiting_campaigns: Annotated[int, Field(ge=1, le=10_000)] = 16

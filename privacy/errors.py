@@ -293,6 +293,10 @@ class ServiceUnavailable(ChoraleError):
     status = 503
 
 
+class BodyTooSlow(ServiceUnavailable):
+    """A request's body that does not keep a pace. It was not taken; its connection ends."""
+
+
 class ConfigurationError(ChoraleError):
     """A settings file, flag or folder that cannot be used as it is."""
 

@@ -8,11 +8,11 @@ Rules, in this order:
 3. The body's digest is that of the header: small bodies are read whole, bulk is hashed as it streams (`bulk`).
 4. What is authentic is counted for its identity, what is not for its address (storage/rates.py). A name that was
    never met is looked for only while its address may still ask.
+5. Requests with a body are counted while they are under way (storage/arrivals.py), before a byte of it is read.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator
@@ -22,6 +22,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from starlette.concurrency import run_in_threadpool
 
+from aggregator.arrival import read_body
 from aggregator.rounds.enrolment import is_known, keys_of
 from aggregator.storage.attempts import network
 from aggregator.storage.rates import Kind
@@ -30,17 +31,12 @@ from privacy.errors import (
     BadSignature,
     ClockSkew,
     DigestMismatch,
-    MalformedMessage,
     NotAllowed,
     NotAuthenticated,
-    ServiceUnavailable,
-    TooLarge,
 )
 from privacy.protocol.http_contract import MAX_SKEW_SECONDS, NONCE_BYTES, RequestClaims, request_text
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.signing import verify_request
-
-STALL_SECONDS = 60
 
 _NONCE = re.compile(f"[0-9a-f]{{{2 * NONCE_BYTES}}}")
 _DIGEST = re.compile("[0-9a-f]{64}")
@@ -127,35 +123,6 @@ Operator = Annotated[Caller, Depends(operator_only)]
 Partner = Annotated[Caller, Depends(partner_only)]
 
 
-async def arriving(request: Request) -> AsyncIterator[bytes]:
-    """The body as it comes. Raises ServiceUnavailable when nothing came for STALL_SECONDS."""
-    stream = request.stream()
-    while True:
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                piece = await anext(stream, None)
-        except TimeoutError:
-            raise ServiceUnavailable(
-                f"the body's next bytes within {STALL_SECONDS} s", "none", "send the whole request again"
-            ) from None
-        if piece is None:
-            return
-        yield piece
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises TooLarge before more than `limit` bytes are held."""
-    declared = request.headers.get("content-length", "")
-    if declared.isdecimal() and (len(declared) > 15 or int(declared) > limit):
-        raise TooLarge(f"a body of at most {limit} bytes", declared[:40], "send a smaller one")
-    held = bytearray()
-    async for piece in arriving(request):
-        held += piece
-        if len(held) > limit:
-            raise TooLarge(f"a body of at most {limit} bytes", "more", "send a smaller one")
-    return bytes(held)
-
-
 async def authentic_body(request: Request, caller: Caller, limit: int) -> bytes:
     """Rule 3 for a body that is read whole."""
     raw = await read_body(request, limit)
@@ -165,26 +132,31 @@ async def authentic_body(request: Request, caller: Caller, limit: int) -> bytes:
     return raw
 
 
-async def operator_body(request: Request, caller: Operator, service: TheService) -> SignedBody:
+async def operator_sends(caller: Operator, service: TheService) -> AsyncIterator[Caller]:
+    with service.arrivals.of(caller.identity):
+        yield caller
+
+
+async def partner_sends(caller: Partner, service: TheService) -> AsyncIterator[Caller]:
+    with service.arrivals.of(caller.identity):
+        yield caller
+
+
+OperatorSending = Annotated[Caller, Depends(operator_sends)]
+PartnerSending = Annotated[Caller, Depends(partner_sends)]
+"""Rule 5: for routes that take a body."""
+
+
+async def operator_body(request: Request, caller: OperatorSending, service: TheService) -> SignedBody:
     return SignedBody(caller, await authentic_body(request, caller, service.settings.message_bytes))
 
 
-async def partner_body(request: Request, caller: Partner, service: TheService) -> SignedBody:
+async def partner_body(request: Request, caller: PartnerSending, service: TheService) -> SignedBody:
     return SignedBody(caller, await authentic_body(request, caller, service.settings.message_bytes))
 
 
 OperatorBody = Annotated[SignedBody, Depends(operator_body)]
 PartnerBody = Annotated[SignedBody, Depends(partner_body)]
-
-
-def content_length(request: Request, limit: int) -> int:
-    """The length that a bulk request must declare."""
-    declared = request.headers.get("content-length", "")
-    if not declared.isdecimal() or len(declared) > 15:
-        raise MalformedMessage("a content-length header", declared[:40] or "none", "declare the body's length")
-    if int(declared) > limit:
-        raise TooLarge(f"a body of at most {limit} bytes", declared, "send what was announced, no more")
-    return int(declared)
 
 
 def _target(request: Request) -> str:

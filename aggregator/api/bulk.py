@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
 from aggregator.api import models
-from aggregator.api.authentication import Partner, TheService, arriving, authentic_body, content_length
+from aggregator.api.authentication import Partner, PartnerSending, TheService, authentic_body
 from aggregator.api.routes import (
     BULK_TYPE,
     DigestPath,
@@ -32,6 +32,7 @@ from aggregator.api.routes import (
     takes,
     takes_bytes,
 )
+from aggregator.arrival import arriving, content_length
 from aggregator.rounds import campaign as campaigns
 from aggregator.rounds import opening, seal, upload
 from aggregator.rounds.records import campaign_row, charter_of, cohort_of, find, require_roster
@@ -74,7 +75,7 @@ async def pieces(request: Request, limit: int) -> AsyncIterator[bytes]:
     openapi_extra=takes(Signed[Manifest], framed=True),
 )
 async def announce_upload(
-    request: Request, service: TheService, caller: Partner, round_digest: DigestPath
+    request: Request, service: TheService, caller: PartnerSending, round_digest: DigestPath
 ) -> Response:
     boxes = await run_in_threadpool(_roster_size, service, round_digest, caller.identity)
     limit = 4 + service.settings.message_bytes + upload.DIGEST_BYTES * service.settings.max_shards
@@ -96,7 +97,7 @@ async def announce_upload(
     openapi_extra=takes_bytes(),
 )
 async def take_shard(
-    request: Request, service: TheService, caller: Partner, round_digest: DigestPath, index: IndexPath
+    request: Request, service: TheService, caller: PartnerSending, round_digest: DigestPath, index: IndexPath
 ) -> Response:
     expected = await run_in_threadpool(
         upload.expect_shard, service, round_digest, caller.identity, index, caller.body_digest
@@ -161,7 +162,7 @@ def sum_shard(service: TheService, caller: Partner, round_digest: DigestPath, in
     openapi_extra=takes(Signed[Opening], framed=True),
 )
 async def take_opening(
-    request: Request, service: TheService, caller: Partner, round_digest: DigestPath
+    request: Request, service: TheService, caller: PartnerSending, round_digest: DigestPath
 ) -> Response:
     boxes = await run_in_threadpool(_roster_size, service, round_digest, caller.identity)
     limit = 4 + service.settings.message_bytes + boxes * SHARE_BOX_BYTES
@@ -202,7 +203,9 @@ def _named(session: Session, round_digest: str, of: str) -> list[str]:
     responses=answers(models.Taken, 201),
     openapi_extra=takes(Signed[StateBox], framed=True),
 )
-async def take_state_box(request: Request, service: TheService, caller: Partner, campaign: DigestPath) -> Response:
+async def take_state_box(
+    request: Request, service: TheService, caller: PartnerSending, campaign: DigestPath
+) -> Response:
     await run_in_threadpool(_campaign_roster, service, campaign, caller.identity)
     declared = content_length(request, 1 << 40)
     stream = pieces(request, declared)

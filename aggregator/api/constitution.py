@@ -18,10 +18,10 @@ from aggregator.api.authentication import (
     PartnerBody,
     Stranger,
     TheService,
-    read_body,
 )
 from aggregator.api.routes import DigestPath, PartnerPath, answer, answers, read_model, takes
 from aggregator.api.waiting import Wait, until_news
+from aggregator.arrival import read_body
 from aggregator.rounds import charter as charters
 from aggregator.rounds import enrolment as enrolments
 from aggregator.rounds.records import CHARTERS, ENROLMENTS
@@ -74,7 +74,8 @@ def invite(service: TheService, body: OperatorBody) -> Response:
 
 async def _open_body(request: Request, service: TheService) -> bytes:
     """Whoever sends this is not known yet, so it is read only as far as an enrolment goes."""
-    return await read_body(request, min(service.settings.message_bytes, MAX_ENROLMENT_BYTES))
+    with service.arrivals.of(""):
+        return await read_body(request, min(service.settings.message_bytes, MAX_ENROLMENT_BYTES))
 
 
 @router.post(

@@ -23,6 +23,7 @@ from starlette.routing import Match
 
 from aggregator.api import headers
 from privacy.errors import (
+    BodyTooSlow,
     ChoraleError,
     MalformedMessage,
     NotFound,
@@ -46,12 +47,14 @@ def problem(error: Exception, status: int | None = None) -> JSONResponse:
     answer = JSONResponse(document, status_code=document["status"], media_type=PROBLEM_TYPE)
     if isinstance(error, TooManyRequests):
         answer.headers[RETRY_HEADER] = str(error.retry_after)
+    if isinstance(error, BodyTooSlow):
+        answer.headers["connection"] = "close"  # or the rest of the body would be waited for
     return answer
 
 
 async def _chorale_error(request: Request, error: Exception) -> JSONResponse:
     del request
-    if isinstance(error, ChoraleError) and error.status >= 500:
+    if isinstance(error, ChoraleError) and error.status >= 500 and not isinstance(error, BodyTooSlow):
         _log.error("failed", code=error.code, detail=str(error))
     return problem(error)
 

@@ -19,6 +19,7 @@ from urllib.parse import parse_qs
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 
+from aggregator.arrival import read_body
 from aggregator.console.cookies import CSRF_FIELD, SESSION_COOKIE, check_csrf, delete_cookie, read_cookie
 from aggregator.console.refusals import words_of
 from aggregator.console.words import page
@@ -32,7 +33,6 @@ from privacy.errors import (
     NotAllowed,
     NotAuthenticated,
     NotFound,
-    TooLarge,
     TooManyRequests,
 )
 from privacy.protocol.http_contract import RETRY_HEADER
@@ -118,13 +118,7 @@ async def form(request: Request) -> dict[str, str]:
     """
     if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
         raise NotAllowed("a form of this console", "one sent by another site", "open the console itself")
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MAX_FORM_BYTES:
-            raise TooLarge(
-                f"a form of at most {MAX_FORM_BYTES} bytes", "a longer one", "use the console's own page"
-            )
+    body = await read_body(request, MAX_FORM_BYTES)
     try:
         fields = parse_qs(body.decode("ascii"), strict_parsing=bool(body), max_num_fields=8)
     except ValueError as error:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from aggregator.settings import Settings
+from aggregator.storage.arrivals import Arrivals
 from aggregator.storage.blobs import BlobStore
 from aggregator.storage.database import Database
 from aggregator.storage.folder import ServiceKeys
@@ -65,6 +66,7 @@ class Service:
     notifier: Notifier
     nonces: NonceStore
     rates: RequestRates
+    arrivals: Arrivals
     verifier: Verifier = field(default_factory=Verifier)
     reports: ReportDesk = field(default_factory=ReportDesk)
     documents: dict[str, tuple[int, bytes]] = field(default_factory=dict)

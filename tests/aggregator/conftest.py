@@ -66,7 +66,7 @@ def running(request: pytest.FixtureRequest, tmp_path: Path, consortium: TestCons
     """A service without partners, or, under a test that takes `driver`, with those of `constituted`."""
     if "driver" in request.fixturenames:
         shutil.copytree(request.getfixturevalue("constituted").folder, tmp_path / "server")
-        settings = Settings(folder=tmp_path / "server", shard_bytes=SHARD_BYTES, sum_workers=1)
+        settings = Settings(folder=tmp_path / "server", shard_bytes=SHARD_BYTES, sum_workers=1, bodies_at_once=64)
     else:
         settings = consortium.server_folder(tmp_path / "server")
     with ThreadPoolExecutor(1) as pool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -10,32 +11,43 @@ from collections.abc import Iterator
 
 import pytest
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 
-from aggregator import connections
-from aggregator.api import authentication, problems
+from aggregator import arrival, connections
+from aggregator.api import problems
 from aggregator.connections import MAX_HEAD_BYTES, BoundedHttp
+from privacy.errors import NotFound, TooManyRequests
 from tests.aggregator.conftest import Running
 from tests.consortium import refused
 
 _QUICK = 0.3
+MOST = 6
+LARGE = 64 << 20
 
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A small application behind the protocol, with short times."""
     monkeypatch.setattr(connections, "HEAD_SECONDS", _QUICK)
-    monkeypatch.setattr(authentication, "STALL_SECONDS", _QUICK)
+    monkeypatch.setattr(connections, "STALL_SECONDS", _QUICK)
+    monkeypatch.setattr(arrival, "STALL_SECONDS", _QUICK)
+    monkeypatch.setattr(arrival, "GRACE_SECONDS", 2 * _QUICK)
     app = FastAPI()
     problems.install(app)
 
     @app.post("/")
     async def take(request: Request) -> int:
-        return len(await authentication.read_body(request, 1 << 20))
+        return len(await arrival.read_body(request, 1 << 20))
+
+    @app.get("/large")
+    async def give() -> Response:
+        return Response(bytes(LARGE))
 
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(app, http=BoundedHttp, ws="none", log_config=None))
+        server = uvicorn.Server(
+            uvicorn.Config(app, http=BoundedHttp, ws="none", log_config=None, limit_concurrency=MOST + 1)
+        )
         thread = threading.Thread(target=lambda: asyncio.run(server.serve([listener])))
         thread.start()
         while not server.started:
@@ -101,6 +113,71 @@ def test_a_body_that_stalls(port: int) -> None:
     answer = _speak(port, _HEAD + b"content-length: 10\r\n\r\nabc")
     assert answer.startswith(b"HTTP/1.1 503")
     assert b"next bytes" in answer
+
+
+def test_a_body_that_comes_byte_by_byte_has_an_end(port: int) -> None:
+    """Each byte comes in time for the next one; the body as a whole does not."""
+    with socket.create_connection(("127.0.0.1", port), timeout=_QUICK / 3) as connection:
+        connection.sendall(_HEAD + b"content-length: 100\r\n\r\n")
+        answer = b""
+        for _ in range(90):
+            connection.sendall(b"a")
+            with contextlib.suppress(TimeoutError):
+                answer = connection.recv(65536)
+                break
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"connection: close" in answer
+
+
+def test_an_answer_that_nobody_takes_is_let_go_of(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        time.sleep(4 * _QUICK)
+        came = 0
+        with contextlib.suppress(ConnectionResetError):
+            while piece := connection.recv(1 << 20):
+                came += len(piece)
+        assert came < LARGE
+
+
+def test_the_longest_without_a_request_gives_its_place_to_one_more(
+    port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 30.0)
+    with contextlib.ExitStack() as held:
+        quiet = [held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5)) for _ in range(MOST)]
+        for _ in range(3):
+            assert _speak(port, _HEAD + b"content-length: 1\r\n\r\na").endswith(b"1")
+        with contextlib.suppress(ConnectionResetError):
+            assert quiet[0].recv(1) == b""
+
+
+def test_where_all_have_a_request_one_more_is_told_so(port: int) -> None:
+    with contextlib.ExitStack() as held:
+        for _ in range(MOST):
+            connection = held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+            connection.sendall(_HEAD + b"content-length: 9\r\n\r\na")
+        time.sleep(_QUICK / 3)
+        answer = _speak(port, _HEAD + b"content-length: 1\r\n\r\na")
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert b"a connection that is free" in answer
+
+
+def test_bodies_of_one_identity_are_counted_and_done_with(running: Running) -> None:
+    arrivals = running.service.arrivals
+    most = running.settings.bodies_at_once
+    with contextlib.ExitStack() as held:
+        for _ in range(most):
+            held.enter_context(arrivals.of("partner-01"))
+        with pytest.raises(TooManyRequests, match="from partner-01"), arrivals.of("partner-01"):
+            pass
+        with arrivals.of("partner-02"), arrivals.of(""):
+            pass
+    with pytest.raises(NotFound), arrivals.of("partner-01"):
+        raise NotFound("this", "nothing", "whatever a request raises, it is over")
+    with contextlib.ExitStack() as held:
+        for _ in range(most):
+            held.enter_context(arrivals.of("partner-01"))
 
 
 def test_an_enrolment_is_bounded_before_anyone_is_known(running: Running) -> None:
