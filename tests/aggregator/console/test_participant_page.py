@@ -13,7 +13,9 @@ from aggregator.console.statements import ledgers_beside, signed_statements
 from aggregator.storage.tables import ConfirmationRow, JoinRow, OpeningRow, UploadRow
 from privacy.dp.events import Guarantee
 from privacy.he.boxes import BoxKey
+from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import ChainHead, Confirmation, Signed
+from privacy.protocol.signing import countersign
 from privacy.report import figures
 from privacy.report.charts import number
 from tests.aggregator.conftest import Running
@@ -134,3 +136,51 @@ def test_noise_and_sampling_are_put_into_words_where_they_appear(
     for path in (page, f"/console/rounds/{driver.plan.digest}", "/console/charter", "/console/plan"):
         text = running.http.get(path, headers={"accept-language": language}).text
         assert text.count(said) == 1, path
+
+
+def _second_epoch(driver: RoundDriver, running: Running) -> RoundDriver:
+    """Another charter in force after the first, with a campaign and a plan under it."""
+    consortium, http = driver.consortium, running.http
+    charter = driver.charter.model_copy(update={"epoch": 2, "previous": driver.charter.digest})
+    operator = driver.client(OPERATOR)
+    done(operator.post("/v1/charters", consortium.by_operator(charter)), 201)
+    for name in driver.names:
+        target = f"/v1/charters/{charter.digest}/acceptances"
+        done(driver.client(name).post(target, consortium.acceptance(charter, name)), 201)
+    campaign = consortium.campaign(charter)
+    signed = consortium.by(charter.lead, campaign)
+    done(driver.client(charter.lead).post("/v1/campaigns", signed), 201)
+    both = countersign(signed, OPERATOR, consortium.operator)
+    done(operator.post(f"/v1/campaigns/{campaign.digest}/countersignature", both), 201)
+    return RoundDriver(consortium, http, charter, campaign)
+
+
+def test_a_lifetime_goes_on_under_the_next_charter(driver: RoundDriver, running: Running, page: str) -> None:
+    driver.to_confirmed()
+    later = _second_epoch(driver, running)
+    sign_in_as(running, "auditor")
+    before = _section(running.http.get(page).text, "beyond")
+    assert driver.charter.digest[:16] in before
+    later.join_all()
+    text = running.http.get(page).text
+    beyond = _section(text, "beyond")
+    delta = driver.charter.entry(driver.names[0]).caps.delta
+    honest = driver.charter.honest
+    one, two = (
+        figures.epsilon(figures.counts(count * [driver.plan.event]), delta, Guarantee.IN_SUM, honest)
+        for count in (1, 2)
+    )
+    rows = re.findall(r"<tr>.*?</tr>", beyond)
+    by_charter = {
+        charter: next(row for row in rows if charter.digest[:16] in row)
+        for charter in (driver.charter, later.charter)
+    }
+    for row in by_charter.values():
+        assert f'<td class="number">1</td><td class="number">{number(one)}</td>' in row
+    assert f'<td class="number">2</td><td class="number">{number(2 * one)}</td>' in beyond
+    assert f'<td class="number">2</td><td class="number">{number(two)}</td>' in beyond
+    # Its second join says again that its own ledger is empty.
+    assert "▲ -1" in _section(text, "beside")
+    statements = _section(text, "statements")
+    assert statements.count("Charter accepted") == 2
+    assert "epoch 2" in statements
