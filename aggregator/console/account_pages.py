@@ -128,12 +128,14 @@ def _unproved(service: Service, name: str, fields: dict[str, str]) -> str | None
 
 def _set_up(request: Request, service: Service, name: str, fault: str | None = None) -> Response:
     values = {"account": name, "fault": fault, "signed_in": None, **_offered(service, name)}
-    return page(request, "set_up.html", status=422 if fault else 200, min_length=MIN_LENGTH, **values)
+    return page(
+        request, "set_up.html", status=422 if fault else 200, at="/console/set-up", min_length=MIN_LENGTH, **values
+    )
 
 
 def _authenticator(request: Request, viewer: Viewer, service: Service, fault: str | None = None) -> Response:
     values = {"fault": fault, "signed_in": viewer, **_offered(service, _name(viewer))}
-    return page(request, "authenticator.html", status=422 if fault else 200, **values)
+    return page(request, "authenticator.html", status=422 if fault else 200, at="/console/account", **values)
 
 
 def _offered(service: Service, name: str) -> dict[str, Any]:
@@ -152,7 +154,7 @@ def _offered(service: Service, name: str) -> dict[str, Any]:
 
 def _codes(request: Request, codes: tuple[str, ...]) -> Response:
     shown = [second_factor.grouped(code) for code in codes]
-    return page(request, "recovery_codes.html", codes=shown, signed_in=None)
+    return page(request, "recovery_codes.html", codes=shown, signed_in=None, at="/console/account")
 
 
 def _account(
@@ -178,4 +180,5 @@ def _account(
         factor_fault=factor_fault,
         changed="changed" in request.query_params,
         signed_in=viewer,
+        at="/console/account",
     )

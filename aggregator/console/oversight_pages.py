@@ -77,7 +77,15 @@ def acknowledge(
     except _CORRECTED as error:
         shown = alarm_page(service, viewer, counted(number))
         came = refused(alarm, error, fields)
-        return page(request, "alarms.html", status=error.status, shown=shown, refused=came, signed_in=viewer)
+        return page(
+            request,
+            "alarms.html",
+            status=error.status,
+            at="/console/alarms",
+            shown=shown,
+            refused=came,
+            signed_in=viewer,
+        )
     return _back(f"/console/alarms?page={counted(number)}")
 
 
@@ -91,13 +99,16 @@ def _acted(
     act: Callable[[str], None],
 ) -> Response:
     """Rules 1 and 2."""
+    back = f"/console/participants/{partner}"
     try:
         act(fields.get("reason", ""))
     except _CORRECTED as error:
         shown = participant_page(service, standings(request, service), viewer, partner)
         came = refused(form, error, fields)
-        return page(request, "participant.html", status=error.status, shown=shown, refused=came, signed_in=viewer)
-    return _back(f"/console/participants/{partner}")
+        return page(
+            request, "participant.html", status=error.status, at=back, shown=shown, refused=came, signed_in=viewer
+        )
+    return _back(back)
 
 
 def _back(path: str) -> Response:

@@ -45,7 +45,9 @@ def _form(
         "languages": LANGUAGE_NAMES,
         "today": day(service.now()),
     }
-    return page(request, "reports.html", status=status, shown=shown, refused=came, signed_in=viewer)
+    return page(
+        request, "reports.html", status=status, shown=shown, refused=came, signed_in=viewer, at="/console/reports"
+    )
 
 
 @router.post("/reports")

@@ -77,7 +77,9 @@ def the_service(request: Request) -> Service:
 
 def signed_in(request: Request) -> Viewer:
     """Whose request this is. Raises NotAuthenticated."""
-    return _viewer(request, setting_up=False)
+    viewer = _viewer(request, setting_up=False)
+    request.state.viewer = viewer
+    return viewer
 
 
 def setting_up(request: Request) -> Viewer:
@@ -148,6 +150,7 @@ def sign_in_form(
         provider=None if oidc is None else oidc.name or oidc.issuer,
         signed_in=None,
         session_ends=session_ends,
+        at="/console/sign-in",
     )
 
 
@@ -158,6 +161,8 @@ def error_page(request: Request, error: ChoraleError) -> Response:
         if read_cookie(request, SESSION_COOKIE):
             delete_cookie(request, response, SESSION_COOKIE)
         return response
+    # Known where the error came after the session was found: its page then keeps the bar and its links.
+    viewer = getattr(request.state, "viewer", None)
     if isinstance(error, NotFound):
-        return page(request, "notice.html", status=404, about="error.not_found", signed_in=None, back=True)
-    return page(request, "error.html", status=error.status, error=error, words=words_of(error), signed_in=None)
+        return page(request, "notice.html", status=404, about="error.not_found", signed_in=viewer, back=True)
+    return page(request, "error.html", status=error.status, error=error, words=words_of(error), signed_in=viewer)

@@ -31,11 +31,17 @@ _REMEMBERED_SECONDS = 365 * 86400
 
 
 def page(
-    request: Request, template: str, *, status: int = 200, session_ends: bool = False, **values: Any
+    request: Request,
+    template: str,
+    *,
+    status: int = 200,
+    session_ends: bool = False,
+    at: str | None = None,
+    **values: Any,
 ) -> Response:
     """A page; `signed_in` must be among the values: a Viewer, or None. Its forms carry `csrf` (cookies.py).
 
-    refused: a form of it that comes back (refusals.py).
+    refused: a form of it that comes back (refusals.py). at: the address of a form's page, in an answer to the form.
     """
     language = language_of(request)
     csrf, fresh = csrf_token(request, session_ends=session_ends)
@@ -46,7 +52,7 @@ def page(
         .render(
             t=t,
             said=partial(said, t=t),
-            languages=[(code, LANGUAGE_NAMES[code], _same_page(request, code)) for code in LANGUAGES],
+            languages=[(code, LANGUAGE_NAMES[code], _same_page(request, code, at)) for code in LANGUAGES],
             styles=[f"/console/static/{name}?v={style_digest(name)}" for name in STYLES],
             here=request.url.path,
             csrf=csrf,
@@ -67,7 +73,10 @@ def language_of(request: Request) -> str:
     return next((code for code in asked if code in LANGUAGES), DEFAULT_LANGUAGE)
 
 
-def _same_page(request: Request, language: str) -> str:
+def _same_page(request: Request, language: str, at: str | None) -> str:
+    """Where the same is read in another language; what answers a form has no address but the page of its form."""
+    if request.method != "GET":
+        return f"{at or '/console'}?language={language}"
     url = request.url.include_query_params(language=language)
     return f"{url.path}?{url.query}"
 

@@ -124,7 +124,9 @@ def test_a_cap_is_tightened_and_not_loosened(shown: OnShow, kim: Officer) -> Non
         _act(page, "/tighten", "less for us", epsilon_in_sum="2.5", epsilon_alone="18")
         assert "of 2.5" in page.inner_text("main")
         _act(page, "/tighten", "more again", epsilon_in_sum="2.75", epsilon_alone="18")
-        assert "2.75" in page.inner_text("main")
+        assert "a cap can only become tighter" in page.inner_text("main [role=alert]")
+        assert page.input_value("#in-sum") == "2.75"
+        assert page.input_value("#tighten-reason") == "more again"
         page.goto(f"{shown.url}/console")
         assert "of 2.5" in page.inner_text("article[aria-labelledby=name-elm]")
         seen.assert_quiet()

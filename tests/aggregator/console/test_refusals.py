@@ -194,3 +194,36 @@ def test_what_the_service_writes_itself_is_said_in_korean(driver: RoundDriver, r
     running.http.headers["accept-language"] = "ko"
     assert "규약이 요구하는" in running.http.get(f"/console/rounds/{driver.plan.digest}").text
     assert "제1기 규약 발효" in running.http.get("/console/ledger").text
+
+
+def test_an_error_page_keeps_the_links_of_whoever_is_signed_in(driver: RoundDriver, running: Running) -> None:
+    sign_in_as(running, "officer", scope=driver.names[0])
+    refused = send(
+        running, f"/console/participants/{driver.names[1]}/suspend", {"reason": "because"}, page="/console/reports"
+    )
+    absent = running.http.get(f"/console/rounds/{'0' * 64}")
+    for answer, status in ((refused, 403), (absent, 404)):
+        assert answer.status_code == status
+        assert '<a href="/console/ledger">' in answer.text
+        assert driver.names[1] not in answer.text.split("expected")[0]
+    running.http.cookies.clear()
+    assert '<a href="/console/ledger">' not in running.http.get("/console/nowhere").text
+
+
+def test_the_language_is_switched_on_the_page_of_a_form_that_came_back(
+    driver: RoundDriver, running: Running, page: str
+) -> None:
+    sign_in_as(running)
+    forms = {
+        f"{page}/suspend": page,
+        f"{page}/tighten": page,
+        f"/console/alarms/{'0' * 64}/acknowledge": "/console/alarms",
+        "/console/reports": "/console/reports",
+    }
+    for path, back in forms.items():
+        answer = send(running, path, {"from": "not a day", "reason": ""}, page=page)
+        assert answer.status_code == 422, path
+        assert f'href="{back}?language=ko"' in answer.text
+        assert running.http.get(back, params={"language": "en"}).status_code == 200
+    absent = send(running, f"/console/alarms/{'0' * 64}/acknowledge", {"reason": "looked at"}, page=page)
+    assert (absent.status_code, 'href="/console?language=ko"' in absent.text) == (404, True)
