@@ -65,7 +65,12 @@ def refused(form: str, error: ChoraleError, typed: Mapping[str, str]) -> Refused
     words = _OF_FORMS.get((form, error.code), words_of(error))
     if isinstance(error, MalformedMessage) and not _is_reason(typed.get("reason", "")):
         words = "reason"
-    return Refused(form, words, dict(typed))
+    return Refused(form, words, kept(typed))
+
+
+def kept(typed: Mapping[str, str]) -> dict[str, str]:
+    """What may stand in a field again: control characters, which no field of ours takes, are no one's typing."""
+    return {name: text for name, text in typed.items() if text.isprintable()}
 
 
 def _is_reason(text: str) -> bool:

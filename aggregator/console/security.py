@@ -146,7 +146,7 @@ def sign_in_form(
         "sign_in.html",
         status=status,
         about=about,
-        name=name,
+        name=name if name.isprintable() else "",
         provider=None if oidc is None else oidc.name or oidc.issuer,
         signed_in=None,
         session_ends=session_ends,
