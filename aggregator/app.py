@@ -12,9 +12,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import multiprocessing
 from collections.abc import AsyncIterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor
 
 import structlog
 import uvicorn
@@ -34,10 +33,10 @@ from aggregator.console import (
     report_pages,
     sign_in,
 )
-from aggregator.rounds.blind_sum import end_with_parent
 from aggregator.rounds.budget_watch import BudgetWatch
 from aggregator.rounds.enrolment import everyone
 from aggregator.rounds.lifecycle import Lifecycle
+from aggregator.rounds.sum_workers import SumWorkers
 from aggregator.rounds.webhooks import Webhooks
 from aggregator.settings import Settings
 from aggregator.storage.arrivals import Arrivals
@@ -59,7 +58,7 @@ QUIET = ("alembic", "httpx", "httpcore", "authlib", "sqlalchemy")
 def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Executor | None = None) -> FastAPI:
     """The ASGI application over one server folder.
 
-    pool: where shards are added, the caller's to close; `settings.sum_workers` spawned processes unless given.
+    pool: where shards are added, the caller's to close; `settings.sum_workers` processes of its own unless given.
     """
     keys = load_keys(settings.folder)  # before anything is made in a folder that is none
     require_recovered(settings.folder)
@@ -90,8 +89,7 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
         provider = Provider(settings.oidc, settings, clock)
 
     def make_pool() -> Executor:
-        spawning = multiprocessing.get_context("spawn")
-        return pool or ProcessPoolExecutor(settings.sum_workers, spawning, initializer=end_with_parent)
+        return pool or SumWorkers(settings.sum_workers)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

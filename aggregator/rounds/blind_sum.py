@@ -3,18 +3,12 @@
 Rules:
 1. A pure function of files: the same uploads give the same bytes, whichever process adds them and however often.
 2. Memory is two pieces of PIECE_BYTES, and open files are two, whatever the number of uploads.
-3. A worker ends with the service, also where that was killed: nobody else would ever end it.
 It knows no keys, no database and no round.
 """
 
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,18 +18,6 @@ from privacy.errors import DigestMismatch
 from privacy.he.addition import ModularSum
 
 PIECE_BYTES = 1 << 20
-
-
-def end_with_parent() -> None:
-    """Run first in each worker process (rule 3); outside a worker it does nothing."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_after(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def sum_shard(uploads: Sequence[str], target: str, size: int) -> bytes:

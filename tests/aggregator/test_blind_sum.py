@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import tracemalloc
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aggregator.rounds.blind_sum import PIECE_BYTES, sum_shard
+from aggregator.rounds.sum_workers import SumWorkers
 from privacy.errors import DigestMismatch, OutOfRange
 from privacy.he.addition import MODULUS
 from tests.consortium import SeededSource
@@ -63,7 +62,7 @@ def test_memory_does_not_grow_with_the_uploads(tmp_path: Path) -> None:
 
 def test_false_files_are_refused_across_a_process_boundary(tmp_path: Path) -> None:
     paths, _ = _uploads(tmp_path, 2, 4096)
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    with SumWorkers(1) as pool:
         with pytest.raises(DigestMismatch, match="32776"):
             pool.submit(sum_shard, paths, str(tmp_path / "sum"), 8 * 4097).result()
         Path(paths[0]).write_bytes(MODULUS.to_bytes(8, "little") * 4096)
