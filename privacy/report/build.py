@@ -44,7 +44,7 @@ from privacy.report.budget_report import (
 from privacy.report.happened import Happened, Outcomes, reported_entry
 from privacy.report.in_effect import in_effect
 from privacy.report.lifetime import Lifetimes
-from privacy.report.period import Period, cut
+from privacy.report.period import Period, cut, reaches
 from privacy.report.tally import ParticipantTally, Tally
 
 _CURVE_POINTS = 10
@@ -75,7 +75,7 @@ def build_report(
     """
     kept = list(entries)
     covered = period or Period(start=None, end=as_of + 1)
-    before, until = cut(kept, covered)
+    before, until = cut(kept, covered, as_of)
     tally = Tally(charter.digest, kept[:before])
     at_start = tally.snapshot()
     for entry in kept[before:until]:
@@ -84,7 +84,7 @@ def build_report(
     bound = in_effect(charter, kept[:until])
     lifetimes = Lifetimes(kept[:until])
     charters = {one.digest: one for one in (*earlier, charter)}
-    happened = Happened(kept[:until], before, covered, charters, known)
+    happened = Happened(kept[:until], before, None if reaches(covered, as_of) else covered.end, charters, known)
     listed = happened.listed()
     return framed(
         charter,

@@ -24,7 +24,6 @@ from privacy.report.budget_report import (
     ReportedEntry,
 )
 from privacy.report.lifetime import Lifetimes, charter_of
-from privacy.report.period import Period
 
 Outcomes = Mapping[str, RoundState]
 """What became of each attempt, by its plan's digest."""
@@ -41,12 +40,13 @@ _OUTCOMES: dict[RoundState, Outcome] = {
 class Happened:
     """The chain up to the period's end, and how many of its entries lie before the period.
 
+    end: of the period, in seconds; None where that is when the report is made.
     charters: every one that an entry is under, by digest.
     """
 
     entries: Sequence[LedgerEntry]
     before: int
-    period: Period
+    end: int | None
     charters: Mapping[str, Charter]
     outcomes: Outcomes
 
@@ -86,7 +86,7 @@ class Happened:
         found = []
         for alarm in raised:
             entry = acknowledged.get(alarm.id)
-            if alarm.at < self.period.end and (entry is None or entry.index > self.before):
+            if (self.end is None or alarm.at < self.end) and (entry is None or entry.index > self.before):
                 found.append(
                     ReportedAlarm(
                         id=alarm.id,

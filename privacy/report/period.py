@@ -5,6 +5,8 @@ Rules:
 2. A chain is cut at places, not picked from by time, so each cut has one head. Where a clock stepped back, the cut
    at the end comes after the *last* entry before `end`, and the cut at the start before the *first* one from
    `start` on: what was spent by the end, and in the period, is never stated too small.
+3. A period that ends when the report is made holds the chain to its last entry, also where that one's clock was
+   ahead of the present one.
 """
 
 from __future__ import annotations
@@ -54,9 +56,18 @@ def period_of(first_day: str | None, last_day: str | None, now: int) -> Period:
     return Period(start=start, end=end)
 
 
-def cut(entries: Sequence[LedgerEntry], period: Period) -> tuple[int, int]:
-    """(entries before the period, entries up to its end): rule 2."""
-    until = max((place for place, entry in enumerate(entries, start=1) if entry.at < period.end), default=0)
+def reaches(period: Period, as_of: int) -> bool:
+    """Rule 3: whether it ends when the report is made."""
+    return period.end > as_of
+
+
+def cut(entries: Sequence[LedgerEntry], period: Period, as_of: int) -> tuple[int, int]:
+    """(entries before the period, entries up to its end): rules 2 and 3."""
+    until = (
+        len(entries)
+        if reaches(period, as_of)
+        else max((place for place, entry in enumerate(entries, start=1) if entry.at < period.end), default=0)
+    )
     start = period.start
     if start is None:
         return 0, until

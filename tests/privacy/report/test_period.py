@@ -12,6 +12,7 @@ from privacy.ledger.chain import verify_lines
 from privacy.report.build import build_report
 from privacy.report.period import DAY_SECONDS, Period, cut, period_of
 from tests.privacy.ledger.chains import ChainWriter, charter
+from tests.privacy.report.reports import alarm
 
 CHARTER = charter()
 AT = 1_770_000_000
@@ -71,6 +72,20 @@ def test_a_participants_report_holds_no_actions_on_others() -> None:
     assert "suspended" not in report.model_dump_json()
 
 
+def test_a_report_until_now_holds_what_was_charged_while_the_clock_was_ahead() -> None:
+    writer = _writer()
+    behind = writer.entries[10].at
+    raised = [alarm(1, behind + 3600)]
+    report = build_report(CHARTER, writer.entries, behind, source="service", alarms=raised)
+    assert report.ledger == writer.verifier.head
+    assert report.participants[0].charged == 4
+    assert len(report.alarms or ()) == 1
+    ended = build_report(
+        CHARTER, writer.entries, behind, source="service", period=Period(start=None, end=behind), alarms=raised
+    )
+    assert (ended.ledger.count, ended.alarms) == (10, ())
+
+
 @given(st.lists(st.integers(0, 20), max_size=12), st.integers(0, 19), st.integers(1, 20))
 def test_a_cut_holds_all_before_the_end_and_nothing_before_the_start_is_counted_into_the_period(
     times: list[int], start: int, length: int
@@ -78,7 +93,7 @@ def test_a_cut_holds_all_before_the_end_and_nothing_before_the_start_is_counted_
     template = _writer().entries[0]
     entries = [template.model_copy(update={"at": at}) for at in times]
     period = Period(start=start, end=start + length)
-    before, until = cut(entries, period)
+    before, until = cut(entries, period, 20)
     assert 0 <= before <= until <= len(entries)
     assert all(entry.at >= period.end for entry in entries[until:])
     assert all(entry.at < start for entry in entries[:before])
