@@ -78,15 +78,14 @@ class Finisher:
         if document.seal is None:
             return self._closed(document)
         unsealed: Unsealed | None = None
-        if record.confirmation is None:
-            manifests = partner.service.manifests(self._round)
+        if record.confirmation is not None:
+            send_confirmation(partner, record.confirmation, self._round)
+        elif not self._lost(document, document.seal, manifests := partner.service.manifests(self._round)):
             self._open(document.seal, manifests)
             with self._meter.phase("decode"):
                 unsealed, document = self._decode(document, document.seal, manifests)
             if unsealed is not None:
                 self._take(unsealed)
-        else:
-            send_confirmation(partner, record.confirmation, self._round)
         with self._meter.phase("confirm"):
             return self._conclude(document, unsealed)
 
@@ -102,6 +101,13 @@ class Finisher:
         while document.seal is None and not document.state.ended:
             document = self._partner.wait_round(self._round, document.version)
         return document
+
+    def _lost(self, document: RoundDocument, seal: Signed[Seal], manifests: Manifests) -> bool:
+        """Whether a service that was restored knows of a confirmed attempt by what partners handed back alone."""
+        if document.state is not RoundState.CONFIRMED or set(seal.body.partners) <= set(manifests):
+            return False
+        self._partner.progress.notice("the service has lost what was uploaded: the confirmed state is fetched")
+        return True
 
     def _open(self, seal: Signed[Seal], manifests: Manifests) -> None:
         record = self._record()

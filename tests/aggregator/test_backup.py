@@ -16,18 +16,31 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from aggregator.app import create_app
 from aggregator.backup.contents import BackupManifest, Blob, blobs, file_digest
 from aggregator.backup.making import TRIES, make_backup
 from aggregator.backup.recovering import declare_whole
+from aggregator.backup.reentering import follow_action
 from aggregator.backup.restoring import restore
+from aggregator.backup.verifying import check_session
+from aggregator.rounds import oversight
 from aggregator.rounds.upload import shard_name
 from aggregator.settings import SETTINGS_FILE, Settings
-from aggregator.storage import snapshot
+from aggregator.storage import ledger, snapshot
 from aggregator.storage.folder import load_keys, serving
-from aggregator.storage.tables import ConsoleSessionRow, HoldingRow, UploadRow
-from privacy.errors import ChoraleError, ConfigurationError, FolderInUse, NotFound, RolledBack, WrongState
+from aggregator.storage.sessions import Viewer
+from aggregator.storage.tables import ConsoleSessionRow, HoldingRow, SuspensionRow, TightenedCapRow, UploadRow
+from privacy.errors import (
+    ChoraleError,
+    ConfigurationError,
+    FolderInUse,
+    LedgerBroken,
+    NotFound,
+    RolledBack,
+    WrongState,
+)
 from privacy.protocol.identifiers import OPERATOR, SERVER
 from privacy.protocol.messages import Abort, Deadlines, parse_signed
 from privacy.protocol.signing import sign
@@ -167,7 +180,10 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from aggregator.backup.making import make_backup
+from aggregator.backup.reentering import follow_action
 from aggregator.backup.restoring import restore
+from aggregator.backup.verifying import check_session
+from aggregator.rounds import oversight
 from aggregator.settings import Settings
 from privacy.clock import SystemClock
 what, source, target, at = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4])
@@ -280,6 +296,47 @@ def test_whatever_is_altered_is_refused(running: Running, driver: RoundDriver, t
     restore(whole, tmp_path / "restored", key_of(running), quiet)
 
 
+def test_what_officers_did_since_comes_back_with_its_entries(
+    running: Running, driver: RoundDriver, tmp_path: Path
+) -> None:
+    service, names = running.service, driver.names
+    kim, lee = (Viewer(name, name, "officer", "consortium", 2e9) for name in ("kim", "lee"))
+    oversight.suspend(service, kim, names[2], "suspended before the backup")
+    backup = backed_up(running, tmp_path / "backup")
+    with service.database.read() as session:
+        before = ledger.head(session).count
+    oversight.suspend(service, kim, names[0], "a doubt")
+    oversight.suspend(service, kim, names[1], "another doubt")
+    oversight.resume(service, kim, names[1], "no doubt left")
+    oversight.resume(service, kim, names[2], "it is well")
+    oversight.resume(service, lee, names[2], "I saw it too")
+    caps = driver.charter.entry(names[1]).caps
+    oversight.tighten_caps(service, lee, names[1], caps.epsilon_in_sum / 2, caps.epsilon_alone, "less than agreed")
+
+    def decided(session: Session) -> tuple[list[tuple[object, ...]], list[tuple[object, ...]]]:
+        suspended, tightened = session.scalars(select(SuspensionRow)), session.scalars(select(TightenedCapRow))
+        return (
+            sorted((row.participant, row.reason, row.proposed_by) for row in suspended),
+            sorted((row.participant, row.officer, row.caps, row.limits) for row in tightened),
+        )
+
+    with service.database.read() as session:
+        expected = decided(session)
+        lost = list(ledger.lines(session, before, 100))
+    assert len(lost) == 6
+    assert [name for name, _, _ in expected[0]] == names[:2]
+    restore(backup, tmp_path / "restored", key_of(running), quiet)
+    settings = Settings.load(tmp_path / "restored")
+    with snapshot.database_at(settings.database) as database, database.write() as session:
+        assert decided(session) != expected
+        for line in lost:
+            follow_action(session, ledger.replay(session, line))
+        check_session(session, load_keys(settings.folder))
+        assert decided(session) == expected
+        with pytest.raises(LedgerBroken):
+            ledger.replay(session, lost[0])
+
+
 def test_a_key_or_a_name_that_is_wrong(running: Running, driver: RoundDriver, tmp_path: Path) -> None:
     backup = backed_up(running, tmp_path / "backup")
     with pytest.raises(ConfigurationError, match="a name that is free"):
@@ -337,6 +394,7 @@ def test_sessions_and_links_do_not_come_back(running: Running, driver: RoundDriv
             assert database.execute(f"SELECT COUNT(*) FROM {table}").fetchone() == (0,)
 
 
+@pytest.mark.full
 def test_the_commands(running: Running, driver: RoundDriver, tmp_path: Path) -> None:
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", "from aggregator.cli import main; main()", *arguments]

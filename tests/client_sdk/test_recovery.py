@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +16,7 @@ from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any
 
 import pytest
@@ -19,11 +24,15 @@ import pytest
 from aggregator.backup.making import make_backup
 from aggregator.backup.recovering import declare_whole, recover
 from aggregator.backup.restoring import restore
+from aggregator.operator.answers import RoundSummary
+from aggregator.operator.next_step import Propose, Recorded, next_step
+from aggregator.operator.plan_record import PlanRecord, posted_plans
 from aggregator.settings import Settings
 from aggregator.storage import ledger, snapshot
 from aggregator.storage.folder import RESTORED_FILE, create_server_folder
 from client_sdk.agent import Agent
 from client_sdk.attempt import Attempt, Outcome
+from client_sdk.finish import Finisher
 from client_sdk.handing_back import recovery_lines
 from client_sdk.model_state import ModelState
 from privacy.clock import SystemClock
@@ -45,8 +54,9 @@ from privacy.protocol.messages import (
 )
 from privacy.protocol.signing import SigningKey, sign
 from privacy.randomness import SystemRandom
-from tests.client_sdk.choir import Choir, outside, serving, take_part, together, values_for
+from tests.client_sdk.choir import Choir, outside, passphrase, serving, take_part, together, values_for
 from tests.consortium import SeededSource, done
+from tests.postgresql import Cluster
 
 
 class ShiftedClock:
@@ -60,6 +70,7 @@ class ShiftedClock:
 
 
 CLOCK = ShiftedClock()
+ROOT = Path(__file__).parents[2]
 
 
 def quiet(place: int, of: int) -> None:
@@ -302,3 +313,147 @@ def test_whatever_does_not_add_up_changes_nothing(lost: Lost, tmp_path: Path) ->
     assert garbage != lines
     found = recover(settings, CLOCK, [*lost.files(["partner-01", "partner-03"]), read(garbage)])
     assert found.charges == 3
+
+
+@pytest.mark.full
+def test_it_is_the_same_on_postgresql(
+    lost: Lost, postgresql: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CHORALE_DATABASE_URL", postgresql.database())
+    settings = lost.restored(tmp_path / "server")
+    found = recover(settings, CLOCK, lost.files(), lost.posted)
+    assert (found.charges, found.confirmed, found.closed) == (3, 1, 1)
+    with lost.served(settings, tmp_path) as three:
+        for name in three.names:
+            with three.partner(name) as partner:
+                assert partner.ledger_watch.sync(partner.service) == found.head
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import aggregator.backup.recovering as recovering
+def killed(session, keys):
+    session.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+recovering.check_session = killed
+from aggregator.cli import main
+main()
+"""
+
+
+@pytest.mark.full
+def test_the_commands_and_a_kill_before_the_end(lost: Lost, tmp_path: Path) -> None:
+    settings = lost.restored(tmp_path / "server")
+    record = PlanRecord(tmp_path / "plans.jsonl")
+    # The last was posted as the service was lost: no partner has met it.
+    unheard = sign(lost.posted[2].body.model_copy(update={"attempt": 2}), OPERATOR, lost.operator_key)
+    for plan in (*lost.posted, unheard):
+        record.add(plan)
+        record.mark_posted(plan.digest)
+    (tmp_path / "passphrase").write_text(f"{passphrase()}\n")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "CHORALE_PASSPHRASE_FILE": str(tmp_path / "passphrase"),
+    }
+
+    def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, cwd=tmp_path)
+
+    files = [f"{name}.jsonl" for name in lost.choir.names]
+    for name, file in zip(lost.choir.names[1:], files[1:], strict=True):
+        (tmp_path / file).write_bytes(b"".join(lost.lines[name]))
+    partner = "from client_sdk.cli import main; main()"
+    written = run(partner, "recovery", files[0], "-c", str(lost.choir.config("partner-01")))
+    assert written.returncode == 0, written.stderr
+    # All but the signature over the head of its own chain, which is made anew.
+    assert (
+        len(set((tmp_path / files[0]).read_bytes().splitlines(keepends=True)) - set(lost.lines["partner-01"])) <= 1
+    )
+
+    arguments = ("recover", str(settings.folder), *files, "--plans", "plans.jsonl", "--json")
+    assert run(KILLED, *arguments).returncode == -signal.SIGKILL
+    with snapshot.database_at(settings.database) as database, database.read() as session:
+        before = ledger.head(session).count
+    assert (settings.folder / RESTORED_FILE).exists()
+    server = "from aggregator.cli import main; main()"
+    few = run(server, "recover", str(settings.folder), files[0])
+    assert few.returncode == 1
+    assert "partner-02, partner-03" in few.stderr
+    ended = run(server, *arguments)
+    assert ended.returncode == 0, ended.stderr
+    made = json.loads(ended.stdout)
+    assert (made["charges recovered"], made["attempts confirmed"], made["attempts closed"]) == (3, 1, 2)
+    assert made["entries"] > before + made["entries handed back"]
+    with lost.served(settings, tmp_path) as three:
+        rounds = done(three.operator.get(f"/v1/campaigns/{lost.campaign.digest}/rounds?after=0&wait=0"))["rounds"]
+        attempts = [RoundSummary.model_validate(line, strict=False) for line in rounds]
+        recorded = [
+            Recorded(plan.digest, plan.body.round, plan.body.attempt, plan.body.deadlines.join, True)
+            for plan in posted_plans(tmp_path / "plans.jsonl")
+        ]
+        step = next_step(attempts, recorded, last_round=9, max_attempts=5, now=CLOCK.now())
+        assert step == Propose(3, 3, lost.posted[1].digest)
+
+
+def test_who_had_not_decoded_gets_the_state_from_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its opening is in its journal and the service knows of no upload: nothing is opened, refused or accused."""
+    late = "partner-04"
+    operator = SigningKey.generate(SeededSource("operator key"))
+    settings = Settings(folder=tmp_path / "server", shard_bytes=32768, sum_workers=1)
+    create_server_folder(settings.folder, operator.public, SystemRandom(), shard_bytes=32768)
+    decode = Finisher._decode
+
+    def dies(finisher: Finisher, *arguments: Any) -> Any:
+        if finisher._partner.name == late:
+            raise KeyboardInterrupt
+        return decode(finisher, *arguments)
+
+    with serving(settings, CLOCK) as url:
+        four = Choir(tmp_path, url, operator, size=4, around=partial(outside, clock=CLOCK))
+        _, campaign, state = four.constitute()
+        with four.agent(late) as agent:
+            agent.current_state(campaign)
+        make_backup(settings, tmp_path / "backup", CLOCK, quiet)
+        four.post_plan(campaign, state.digest)
+
+        def act(name: str) -> str:
+            with four.agent(name) as agent:
+                try:
+                    return take_part(agent, campaign).state.digest
+                except KeyboardInterrupt:
+                    return ""
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Finisher, "_decode", dies)
+            ended = together(four.names, act)
+    assert ended.pop(late) == ""
+    (reached,) = set(ended.values())
+    shutil.copy(settings.folder / "server.key", tmp_path / "server.key")
+    shutil.rmtree(settings.folder)
+    key, backup = tmp_path / "server.key", tmp_path / "backup"
+    lost = Lost(four, campaign, state, state, backup, key, operator, [], {}, handed_back(four))
+    restored = lost.restored(tmp_path / "restored")
+    found = recover(restored, CLOCK, lost.files())
+    assert (found.confirmed, found.closed) == (1, 0)
+    with lost.served(restored, tmp_path) as there:
+        over = Event()
+
+        def serve(name: str) -> None:
+            with there.agent(name) as agent:
+                while not over.wait(0.2):
+                    agent.serve_states(campaign)
+
+        with ThreadPoolExecutor(1) as pool:
+            serving_states = pool.submit(serve, "partner-01")
+            try:
+                with there.agent(late) as agent:
+                    outcome = take_part(agent, campaign)
+            finally:
+                over.set()
+            serving_states.result()
+        assert (outcome.ended, outcome.state.digest) == ("confirmed", reached)
+        document = done(there.operator.get(f"/v1/rounds/{outcome.round_digest}"))
+        assert document["refusals"] == []
