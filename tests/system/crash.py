@@ -46,6 +46,7 @@ class Crash:
         _, self._campaign, genesis = self._choir.constitute(table=table)
         self._state = genesis.digest
         self._processes = {SERVICE: service}
+        self._reached: dict[str, str] = {}
         self._plans: list[Plan] = []
         self.kills = 0
         self.sums = 0
@@ -113,6 +114,8 @@ class Crash:
     def _check_outcomes(self) -> None:
         for name in self._choir.names:
             for line in self._processes[name].drain():
+                if line.get("outcome") == "confirmed":
+                    self._reached[name] = line["state"]
                 if line.get("values") is not None:
                     self.sums += 1
                     assert line["values"] in self._exact(line["round"]), f"{name} opened a false sum"
@@ -123,13 +126,16 @@ class Crash:
         return {exact_sum(parse_signed(Seal, canonical(seal)).body.partners) for seal in sealed if seal is not None}
 
     def _wait_for_all(self) -> None:
-        """Until everyone has confirmed the last round; who was away catches up."""
+        """Until everyone has confirmed the last round and says that it ended so; who was away catches up."""
         until = time.monotonic() + 2 * DEADLINES[-1]
-        while len(self._document(self._plans[-1])["confirmations"]) < SIZE:
-            assert time.monotonic() < until, "not everyone confirmed the last round"
+        while (
+            len(self._document(self._plans[-1])["confirmations"]) < SIZE
+            or [self._reached.get(name) for name in self._choir.names] != [self._state] * SIZE
+        ):
+            assert time.monotonic() < until, f"not everyone ended the last round: {self._reached}"
             self._keep_running()
             time.sleep(0.5)
-        self._check_outcomes()
+            self._check_outcomes()
 
     def _check_folders(self) -> None:
         cohorts = {}
