@@ -29,6 +29,7 @@ SAID: Final = frozenset(
         "storage-full",
         "too-large",
         "too-many-attempts",
+        "too-many-requests",
         "unsafe-parameters",
         "wrong-state",
     }

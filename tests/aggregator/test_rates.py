@@ -151,6 +151,9 @@ def test_a_session_is_counted_apart_once_it_is_known(limited: Running) -> None:
     answer = limited.http.get("/console")
     assert answer.headers["retry-after"] == "2"
     assert answer.headers["content-type"].startswith("text/html")
+    assert "More pages were asked for" in answer.text
+    korean = limited.http.get("/console", headers={"accept-language": "ko"})
+    assert "허용된 수보다" in korean.text
     limited.consortium.clock.seconds += 2
     assert limited.http.get("/console").status_code == 200
     assert limited.http.get("/v1/about").status_code == 200
