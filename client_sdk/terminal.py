@@ -1,6 +1,7 @@
 """A person at a terminal: passphrase prompt, progress bars, and errors that say what to do.
 
-Where standard error is no terminal, nothing is drawn: notices go to it as plain lines. No private number appears.
+Where standard error is no terminal, nothing is drawn: notices go to it as plain lines. No private number appears,
+and nothing that others wrote moves the cursor.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColum
 
 from client_sdk import progress
 from privacy.errors import ChoraleError, LedgerBroken
+from privacy.protocol.printable import visible
 
 
 def passphrase_prompt() -> Callable[[], str] | None:
@@ -36,7 +38,7 @@ def show_error(error: ChoraleError, console: Console | None = None) -> None:
         to.print(f"  {'line':<9}{error.line}", highlight=False)
     for label, text in (("expected", error.expected), ("came", error.came), ("to do", error.remedy)):
         to.print(f"  {label:<9}", end="", style="bold", highlight=False)
-        to.print(text, markup=False, highlight=False, soft_wrap=True)
+        to.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class Lines(progress.Silent):
@@ -46,7 +48,7 @@ class Lines(progress.Silent):
         self._console = console
 
     def notice(self, text: str) -> None:
-        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(visible(text), markup=False, highlight=False, soft_wrap=True)
 
 
 class Bars:
@@ -79,4 +81,4 @@ class Bars:
             self._bars = None
 
     def notice(self, text: str) -> None:
-        self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(visible(text), style="yellow", markup=False, highlight=False, soft_wrap=True)

@@ -13,6 +13,7 @@ from rich.text import Text
 from aggregator.operator.answers import RoundDocument
 from privacy.clock import Clock
 from privacy.protocol.messages import Plan
+from privacy.protocol.printable import visible
 from privacy.protocol.round_state import RoundState
 
 # Weight of the newest round in the running mean that the remaining time is reckoned from.
@@ -79,7 +80,7 @@ class ConductDisplay:
         self._tell(document, seconds)
 
     def notice(self, text: str) -> None:
-        self._console.print(Text(text, style="yellow"))
+        self._console.print(Text(visible(text), style="yellow"))
 
     def _remaining(self, number: int) -> str:
         if self._mean is None:

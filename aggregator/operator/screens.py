@@ -1,4 +1,7 @@
-"""What the commands print: rich tables for people. It decides nothing and asks nothing."""
+"""What the commands print: rich tables for people. It decides nothing and asks nothing.
+
+What others wrote is shown through `visible`: it must not draw on the screen on which words are compared.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from aggregator.operator.charter_draft import Cost
 from aggregator.operator.overview import BudgetView, Overview
 from privacy.errors import ChoraleError, LedgerBroken
 from privacy.protocol.messages import Campaign, Charter, Enrolment
+from privacy.protocol.printable import visible
 from privacy.protocol.words import words
 
 errors = Console(stderr=True)
@@ -30,7 +34,7 @@ def show_error(error: ChoraleError) -> None:
     if isinstance(error, LedgerBroken):
         rows.append(("line", str(error.line)))
     for name, text in [*rows, ("expected", error.expected), ("came", error.came), ("do", error.remedy)]:
-        grid.add_row(Text(name, style="bold"), Text(text))
+        grid.add_row(Text(name, style="bold"), Text(visible(text)))
     errors.print(grid)
 
 
@@ -40,7 +44,7 @@ def facts(rows: Sequence[tuple[str, str]]) -> Table:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for name, value in rows:
-        grid.add_row(Text(name, style="bold"), Text(value))
+        grid.add_row(Text(name, style="bold"), Text(visible(value)))
     return grid
 
 
@@ -132,7 +136,7 @@ def round_screen(document: RoundDocument) -> Group:
             _mark(partner in group) for group in (document.joined, document.uploaded, sealed, document.openings)
         ]
         table.add_row(
-            partner, *marks, document.confirmations.get(partner, "")[:16], Text("; ".join(remarks), "red")
+            partner, *marks, document.confirmations.get(partner, "")[:16], Text(visible("; ".join(remarks)), "red")
         )
     return Group(facts(rows), table)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_partner, open_to_read, out, print_json
@@ -15,6 +16,7 @@ from client_sdk.ledger_comparison import AttemptLine, attempt_lines, service_eps
 from client_sdk.partner import Partner
 from client_sdk.policy import Policy
 from privacy.errors import ChoraleError, ServiceUnavailable
+from privacy.protocol.printable import visible
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport, GuaranteeBudget, Lifetime, ParticipantBudget
 from privacy.report.build import build_report
@@ -66,12 +68,12 @@ def budget(
         _print_budget(spent, service, theirs)
         _print_attempts(attempts, compared=not offline)
         if difference is not None:
-            out().print(f"[bold red]the ledgers differ[/]: {difference}")
+            out().print(f"[bold red]the ledgers differ[/]: {escape(visible(str(difference)))}")
         elif not offline:
             out().print("Both ledgers hold the same charges.")
         _print_lifetime(life)
         if stop is not None:
-            out().print(f"[bold red]stopped[/]: {stop}")
+            out().print(f"[bold red]stopped[/]: {escape(str(stop))}")
     if difference is not None:
         raise typer.Exit(1)
 
@@ -141,7 +143,7 @@ def _print_budget(
     spent: ParticipantBudget, service: dict[str, dict[str, int]], their_epsilons: dict[str, float]
 ) -> None:
     to = out()
-    to.print(f"[bold]{spent.name}[/] ({spent.partner}), at delta {spent.delta:g}, from its own ledger")
+    to.print(f"[bold]{escape(spent.name)}[/] ({spent.partner}), at delta {spent.delta:g}, from its own ledger")
     table = Table("guarantee", "epsilon", "by the service's ledger", "cap", "of it without result", "even odds")
     for guarantee in spent.guarantees:
         table.add_row(
@@ -157,7 +159,7 @@ def _print_budget(
     for row in spent.rows:
         theirs: dict[str, Any] = service.get(row.name, {})
         rows.add_row(
-            row.name,
+            escape(row.name),
             str(row.charged),
             str(row.count),
             str(max(0, row.count - row.charged)),
@@ -176,7 +178,7 @@ def _print_attempts(attempts: list[AttemptLine], *, compared: bool) -> None:
             table.add_row(
                 str(line.round),
                 str(line.attempt),
-                line.row,
+                escape(line.row),
                 line.own or "-",
                 line.service or "-",
                 line.end or "under way",

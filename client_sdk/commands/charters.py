@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from client_sdk import enrolment, officer_consent
@@ -141,12 +142,12 @@ def _confirmed(offered: Offered, anew: tuple[str, ...]) -> str:
 def _print_charter(offered: Offered, anew: tuple[str, ...]) -> None:
     charter = offered.charter
     to = out()
-    to.print(f"[bold]{charter.consortium}[/], epoch {charter.epoch}")
+    to.print(f"[bold]{escape(charter.consortium)}[/], epoch {charter.epoch}")
     to.print(f"hash   {charter.digest}")
     to.print(f"words  [bold]{offered.words}[/]")
     to.print(
         f"a sum of at least {charter.n_min} updates, {charter.colluders} of them from colluders; unit of privacy:"
-        f" {charter.privacy_unit}"
+        f" {escape(charter.privacy_unit)}"
     )
     if charter.allow_none:
         to.print("[bold red]unprotected events are allowed: encrypted, but epsilon is infinite[/]")
@@ -154,7 +155,7 @@ def _print_charter(offered: Offered, anew: tuple[str, ...]) -> None:
     for row in charter.table:
         event = row.event
         table.add_row(
-            row.name,
+            escape(row.name),
             event.kind,
             f"{event.noise_multiplier:g}",
             f"{event.sampling_rate:g}",
@@ -174,7 +175,7 @@ def _print_charter(offered: Offered, anew: tuple[str, ...]) -> None:
         lead = " (lead)" if entry.partner == charter.lead else ""
         roster.add_row(
             entry.partner + lead,
-            entry.name,
+            escape(entry.name),
             f"{caps.epsilon_alone:g}",
             f"{caps.epsilon_in_sum:g}",
             f"{caps.delta:g}",

@@ -12,6 +12,7 @@ from privacy.dp.renyi import Order, RenyiFilter
 from privacy.errors import MalformedMessage
 from privacy.protocol.body import Body, ChainHead, CharteredBody, Positive, SigningKeys, require_sorted
 from privacy.protocol.identifiers import BoxPublicKey, Digest, DisplayName, Model, PartnerId
+from privacy.protocol.printable import Printable, require_printable
 
 
 class Enrolment(Body):
@@ -49,7 +50,7 @@ class Charter(Body):
     n_min: Positive
     colluders: Positive
     parameter_set: str
-    privacy_unit: Annotated[str, Field(min_length=1, max_length=300)]
+    privacy_unit: Annotated[str, Field(min_length=1, max_length=300), Printable]
     table: Annotated[tuple[TableRow, ...], Field(min_length=1, max_length=64)]
     filter_order: Order | None = None
     allow_none: bool
@@ -60,7 +61,7 @@ class Charter(Body):
     @model_validator(mode="after")
     def _roster_is_a_set(self) -> Self:
         require_sorted("roster", [entry.partner for entry in self.roster])
-        require_sorted("table", sorted(row.name for row in self.table))
+        require_sorted("table", sorted(require_printable(row.name) for row in self.table))
         return self
 
     @property
@@ -104,7 +105,7 @@ class OfficerConsent(CharteredBody):
 
 
 class ParameterShape(Model):
-    name: Annotated[str, Field(min_length=1, max_length=200)]
+    name: Annotated[str, Field(min_length=1, max_length=200), Printable]
     shape: tuple[Positive, ...]
 
     @property

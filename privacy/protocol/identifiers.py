@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, StringConstraints
 
+from privacy.protocol.printable import Printable
+
 # ASCII alone: a name in another script could look like a rival's.
 PartnerId = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", min_length=2, max_length=32)]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -13,7 +15,9 @@ Ed25519Key = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 MlDsa65Key = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{3904}$")]
 BoxPublicKey = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{2432}$")]
 FingerprintWord = Annotated[str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,18})$")]
-DisplayName = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+# What a report may bear that somebody made of whatever they had; messages bear a DisplayName.
+AnyName = Annotated[str, StringConstraints(min_length=1, max_length=80)]
+DisplayName = Annotated[AnyName, Printable]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=500)]
 
 OPERATOR = "operator"

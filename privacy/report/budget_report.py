@@ -14,7 +14,7 @@ from pydantic import Field
 
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.ledger.entry import EntryKind, OfficersAction
-from privacy.protocol.identifiers import Digest, DisplayName, Model, PartnerId
+from privacy.protocol.identifiers import AnyName, Digest, Model, PartnerId
 from privacy.protocol.messages import ChainHead, Count, Positive, UnixSeconds
 from privacy.report.period import Period
 
@@ -157,7 +157,7 @@ class ParticipantBudget(Model):
     """shared: under this charter; empty, as `lifetime` is None, where figures at a glance were asked for."""
 
     partner: PartnerId
-    name: DisplayName
+    name: AnyName
     delta: float
     guarantees: tuple[GuaranteeBudget, GuaranteeBudget]
     charged_before: Count
@@ -180,7 +180,7 @@ class FormerParticipant(Model):
     """Took part under an earlier charter and is not on this one's roster."""
 
     partner: PartnerId
-    name: DisplayName
+    name: AnyName
     lifetime: Lifetime
     entries: tuple[ReportedEntry, ...]
 
@@ -194,7 +194,7 @@ class BudgetReport(Model):
     """
 
     type: Literal["chorale/1 budget-report"] = "chorale/1 budget-report"
-    consortium: DisplayName
+    consortium: AnyName
     epoch: Positive
     charter: Digest
     words: str
