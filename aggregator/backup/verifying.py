@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from aggregator.backup.contents import MANIFEST_FILE, BackupManifest, blobs, file_digest
 from aggregator.rounds import ledger_export
 from aggregator.rounds.records import charter_in_force
-from aggregator.storage import ledger
+from aggregator.storage import ledger, snapshot
 from aggregator.storage.database import Database
 from aggregator.storage.folder import ServiceKeys
 from aggregator.storage.tables import HoldingRow
@@ -56,6 +56,10 @@ def read_manifest(backup: Path, key: SigningKey) -> Signed[BackupManifest]:
             "give the `server.key` that the service had when the backup was made",
         )
     verify(signed, {SERVER: key.public})
+    if not snapshot.is_known(signed.body.revision):
+        raise ConfigurationError(
+            "a backup by this release or an older one", f"revision {signed.body.revision}", "use a newer release"
+        )
     for file in signed.body.files:
         try:
             found = file_digest(backup / file.name)

@@ -21,28 +21,40 @@ import sqlalchemy as sa
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import Session
 
 from aggregator.storage.database import Database
 from aggregator.storage.tables import LedgerHeadRow, Table
-from privacy.errors import Conflict, LedgerBroken, WrongState
+from privacy.errors import ConfigurationError, Conflict, LedgerBroken, StorageFull, WrongState
 
 _ROWS = 500
 
 
 def revision_of_release() -> str:
     """The newest revision of the schema that this release knows."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    return ScriptDirectory.from_config(config).get_current_head() or ""
+    return _scripts().get_current_head() or ""
+
+
+def is_known(revision: str) -> bool:
+    """Whether a schema of this revision can be brought to this release's."""
+    return any(script.revision == revision for script in _scripts().walk_revisions())
 
 
 @contextmanager
 def database_at(url: str) -> Iterator[Database]:
-    """A database that nobody is waiting for news of."""
+    """A database that nobody is waiting for news of. Raises ConfigurationError where none answers, StorageFull."""
     database = Database(url, _nobody_waits)
     try:
         yield database
+    except OperationalError as error:
+        said = str(error.orig).strip().splitlines()[0]
+        if getattr(error.orig, "sqlite_errorname", "") == "SQLITE_FULL":
+            raise StorageFull("room for the database", said, "free some space and run again") from error
+        shown = database.engine.url.render_as_string(hide_password=True)
+        raise ConfigurationError(
+            f"a database that answers at {shown}", said, "start it, or correct database_url"
+        ) from error
     finally:
         database.close()
 
@@ -107,6 +119,12 @@ def check(file: Path) -> None:
         found = [str(error)]
     if found != ["ok"]:
         raise LedgerBroken(0, "a sound database", "; ".join(found), "use another backup")
+
+
+def _scripts() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    return ScriptDirectory.from_config(config)
 
 
 def _nobody_waits(topic: str) -> None:

@@ -357,6 +357,27 @@ def test_a_key_or_a_name_that_is_wrong(running: Running, driver: RoundDriver, tm
         assert path.stat().st_mode & 0o077 == 0, path
 
 
+def test_a_backup_of_a_later_release_is_refused(running: Running, driver: RoundDriver, tmp_path: Path) -> None:
+    backup = backed_up(running, tmp_path / "backup")
+    manifest = parse_signed(BackupManifest, (backup / "backup.json").read_bytes().strip()).body
+    key = load_keys(running.settings.folder).server
+    later = sign(manifest.model_copy(update={"revision": "9999"}), SERVER, key)
+    (backup / "backup.json").write_bytes(later.canonical_bytes)
+    with pytest.raises(ConfigurationError, match="revision 9999"):
+        restore(backup, tmp_path / "restored", key_of(running), quiet)
+
+
+def test_a_database_that_does_not_answer_is_said_so(running: Running, driver: RoundDriver, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'nowhere' / 'chorale.db'}"
+    with pytest.raises(ConfigurationError, match="a database that answers"):
+        with snapshot.database_at(url) as database:
+            database.migrate()
+    settings = running.settings.model_copy(update={"database_url": url})
+    with pytest.raises(WrongState, match="serve this folder once"):
+        make_backup(settings, tmp_path / "backup", running.consortium.clock, quiet)
+    assert not (tmp_path / "backup").exists()
+
+
 def test_two_that_write_one_backup(running: Running, driver: RoundDriver, tmp_path: Path) -> None:
     driver.join_all()
     driver.upload(driver.names[0])
