@@ -93,7 +93,12 @@ class Settings(BaseSettings):
     """folder: absolute. Sizes in bytes, durations in seconds."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CHORALE_", env_nested_delimiter="__", frozen=True, extra="forbid", hide_input_in_errors=True
+        env_prefix="CHORALE_",
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
     )
 
     folder: Path

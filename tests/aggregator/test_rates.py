@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import httpx
 import pytest
 
 from aggregator.api.openapi import document
 from aggregator.console.cookies import SESSION_COOKIE
 from aggregator.operator.signed_http import SignedHttp
-from aggregator.settings import Rate, Rates, Settings
+from aggregator.settings import SETTINGS_FILE, Rate, Rates, Settings
 from aggregator.storage import rates as buckets
 from aggregator.storage.rates import RequestRates
 from client_sdk.transport import Identity, Transport
@@ -16,11 +19,13 @@ from privacy.errors import QuotaReached, TooManyRequests
 from privacy.protocol.http_contract import LONGEST_RETRY, retry_after
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import StateRequest
+from privacy.protocol.signing import countersign
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import sign_in_as
 from tests.aggregator.driver import RoundDriver
 from tests.consortium import ManualClock, SeededSource, TestConsortium, done, refused
 
+ROOT = Path(__file__).parents[2]
 FEW = Rates(
     partner=Rate(per_second=1, burst=5),
     operator=Rate(per_second=1, burst=5),
@@ -82,6 +87,20 @@ def test_names_without_end_fill_no_memory_and_forget_nobody_who_asks_now(monkeyp
         taken(rates, 0.0)
     assert len(rates._buckets) <= 50
     assert taken(rates, 0.0, most=20) <= 5
+
+
+def test_one_number_is_set_as_the_page_shows_and_the_others_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "limits.md").read_text("utf-8"), re.DOTALL)
+    (tmp_path / SETTINGS_FILE).write_text(shown[0], "utf-8")
+    assert Settings.load(tmp_path).rates.partner == Rate(per_second=200, burst=5000)
+    (tmp_path / SETTINGS_FILE).write_text("[rates.session]\nburst = 9\n", "utf-8")
+    monkeypatch.setenv("CHORALE_RATES__PARTNER__BURST", "7000")
+    loaded, default = Settings.load(tmp_path).rates, Rates()
+    assert loaded.session == Rate(per_second=default.session.per_second, burst=9)
+    assert loaded.partner == Rate(per_second=default.partner.per_second, burst=7000)
+    assert loaded.address == default.address
 
 
 # --- the API ------------------------------------------------------------------------------------------
@@ -242,3 +261,23 @@ def test_states_that_one_partner_waits_for_are_limited(running: Running, driver:
     refused(ask(aster, 3), 409, QuotaReached.code)
     done(ask(aster, 2), 201)
     done(ask(birch, 3), 201)
+
+
+def test_campaigns_that_wait_for_the_operator_are_limited(running: Running, driver: RoundDriver) -> None:
+    settings = running.settings.model_copy(update={"waiting_campaigns": 2})
+    object.__setattr__(running.service, "settings", settings)
+    lead, consortium = driver.charter.lead, running.consortium
+
+    def propose(name: str) -> httpx.Response:
+        signed = consortium.by(lead, consortium.campaign(driver.charter, name=name))
+        return driver.client(lead).post("/v1/campaigns", signed)
+
+    done(propose("branch"), 201)
+    twig = done(propose("twig"), 201)["campaign"]
+    refused(propose("leaf"), 409, QuotaReached.code)
+    done(propose("twig"), 201)
+    both = countersign(
+        consortium.by(lead, consortium.campaign(driver.charter, name="twig")), OPERATOR, consortium.operator
+    )
+    done(driver.client(OPERATOR).post(f"/v1/campaigns/{twig}/countersignature", both), 201)
+    done(propose("leaf"), 201)
