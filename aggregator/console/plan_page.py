@@ -22,8 +22,8 @@ from aggregator.storage.service import Service
 from aggregator.storage.sessions import Viewer
 from aggregator.storage.tables import AttemptRow
 from privacy.dp.events import Guarantee, PrivacyEvent
-from privacy.dp.planner import PlanPoint
-from privacy.errors import NotFound, WrongState
+from privacy.dp.planner import LanePlan, PlanPoint, plan_lanes
+from privacy.errors import NotFound, UnsafeParameters, WrongState
 from privacy.protocol.messages import Charter
 from privacy.report import figures
 from privacy.report.budget_report import INFINITE, CurvePoint, GuaranteeBudget, GuaranteeName, ParticipantBudget
@@ -59,7 +59,10 @@ class Drawn:
 
 @dataclass(frozen=True)
 class PlanPage:
-    """most: of whom most is spent, in this scope; None where nobody of the roster is in it."""
+    """most: of whom most is spent, in this scope; None where nobody of the roster is in it.
+
+    lanes: what the planner would take for this noise and roster; None where noise is not shared, or none would do.
+    """
 
     event: PrivacyEvent
     delta: float
@@ -68,6 +71,7 @@ class PlanPage:
     drawn: tuple[Drawn, ...]
     bounds: tuple[RoundBound, ...]
     most: ParticipantBudget | None
+    lanes: LanePlan | None
 
     @property
     def binding(self) -> RoundBound:
@@ -104,7 +108,17 @@ def plan_page(service: Service, standings: Standings, viewer: Viewer) -> PlanPag
         drawn=tuple(_drawn(name, _cap(bound, guarantee), points, most) for guarantee, name, _ in _GUARANTEES),
         bounds=_binding(list(_bounds(bound, event, delta, rounds))),
         most=most,
+        lanes=_lanes(charter, event),
     )
+
+
+def _lanes(charter: Charter, event: PrivacyEvent) -> LanePlan | None:
+    if event.kind != "distributed":
+        return None
+    try:
+        return plan_lanes(event.noise_multiplier, charter.honest, charter.n_max)
+    except UnsafeParameters:
+        return None
 
 
 def _cap(bound: Mapping[str, Charter], guarantee: Guarantee) -> float:

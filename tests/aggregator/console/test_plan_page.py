@@ -12,6 +12,7 @@ from aggregator.console.standing import Standings
 from aggregator.storage.sessions import Viewer
 from privacy.dp.accountant import epsilon
 from privacy.dp.events import Guarantee
+from privacy.dp.planner import plan_lanes
 from privacy.report.charts import number
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import send, sign_in_as
@@ -96,3 +97,12 @@ def test_a_scope_without_a_participant_of_the_roster_sees_the_charters_bounds(
     assert shown.most is None
     assert all(one.mark is None for one in shown.drawn)
     assert shown.binding.rounds == driver.charter.table[0].count
+
+
+def test_the_planners_lanes_are_told_with_what_decided_them(driver: RoundDriver, running: Running) -> None:
+    shown = _shown(running)
+    planned = plan_lanes(driver.plan.event.noise_multiplier, driver.charter.honest, driver.charter.n_max)
+    assert shown.lanes == planned
+    sign_in_as(running, "auditor")
+    for language, words in (("en", f"{planned.width}-bit lanes"), ("ko", f"{planned.width}비트 레인")):
+        assert words in running.http.get("/console/plan", headers={"accept-language": language}).text
