@@ -59,13 +59,15 @@ def set_up(shown: OnShow, name: str, link: str) -> Officer:
         page = seen.page
         page.goto(link)
         page.click("main button")
+        page.wait_for_url("**/console/set-up")
         secret = shown_secret(page.content())
         page.fill("#password", PASSWORD)
         page.fill("#again", PASSWORD)
         page.fill("#code", pyotp.TOTP(secret).now())
         page.click("main button")
+        page.wait_for_selector("ul.codes")
         codes = shown_codes(page.content())
         page.click("main a.main")
-        assert page.url == f"{shown.url}/console"
+        page.wait_for_url(f"{shown.url}/console")
         seen.assert_quiet()
         return Officer(name, secret, codes, page.context.storage_state())
