@@ -22,7 +22,7 @@ from privacy.report.signature import SUFFIX
 from tests.client_sdk.choir import PASSPHRASE, STATISTICS, Choir, choir, take_part, together
 from tests.consortium import done
 
-STRONG = PrivacyEvent(kind="distributed", noise_multiplier=0.4, sampling_rate=0.5, steps=1)
+STRONG = PrivacyEvent(kind="distributed", noise_multiplier=0.4, sampling_rate=1.0, steps=1)
 """Twice that passes the caps of 20 and 50; once it fits."""
 TABLE = (
     TableRow(name="statistics", event=STATISTICS, count=2),
