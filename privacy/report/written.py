@@ -33,6 +33,15 @@ _KNOWN: Final[tuple[tuple[str, re.Pattern[str]], ...]] = tuple(
         ("written.account_reset", rf"account (?P<name>{_NAME}) reset"),
         ("written.account_disabled", rf"account (?P<name>{_NAME}) disabled"),
         ("written.link_made", r"sign-in link for (?P<name>.+), scope (?P<scope>[^\s,]+)"),
+        (
+            "written.enrolled_anew",
+            r"enrolled anew, with other keys: those of the charter in force sign no request any more",
+        ),
+        (
+            "written.recovered",
+            r"recovered after (?P<count>\d+) entries: (?P<handed>\d+) handed back, (?P<charges>\d+) charges proved,"
+            r" by (?P<names>.+)",
+        ),
         ("written.restored", r"restored from a backup of (?P<count>\d+) entries; nothing was lost"),
     )
 )

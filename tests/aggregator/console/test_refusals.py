@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from html import unescape
 
 import pytest
 from fastapi import Request
 
+from aggregator.backup import recovering
+from aggregator.backup.evidence import Evidence
 from aggregator.console.refusals import OTHERWISE, SAID, words_of
 from aggregator.console.security import error_page
 from aggregator.console.words import DOMAINS
+from aggregator.rounds import enrolment
 from aggregator.rounds.oversight import MAX_REASON
 from aggregator.storage import ledger
-from aggregator.storage.alarms import raise_alarm
+from aggregator.storage.alarms import KINDS, raise_alarm
 from privacy import errors
 from privacy.errors import ChoraleError
 from privacy.ledger.entry import LedgerEntry
 from privacy.protocol.identifiers import OPERATOR
-from privacy.protocol.messages import Close, Signed
+from privacy.protocol.messages import ChainHead, Close, Signed
 from privacy.report.catalogue import LANGUAGES, catalogue
 from privacy.report.written import said
 from tests.aggregator.conftest import Running
@@ -194,6 +198,21 @@ def test_what_the_service_writes_itself_is_said_in_korean(driver: RoundDriver, r
     running.http.headers["accept-language"] = "ko"
     assert "규약이 요구하는" in running.http.get(f"/console/rounds/{driver.plan.digest}").text
     assert "제1기 규약 발효" in running.http.get("/console/ledger").text
+
+
+def test_what_a_recovery_and_a_new_enrolment_write_is_known() -> None:
+    evidence = Evidence(("aster", "birch"), {}, {}, {}, [b"an entry", b"another"])
+    anew = re.findall(r'reason = "(enrolled anew[^"]*)"', inspect.getsource(enrolment))
+    assert len(anew) == 1
+    for reason in (recovering._reason(ChainHead(count=7, head="0" * 64), evidence, 1), *anew):
+        assert _HANGUL.search(said(reason, catalogue("ko", *DOMAINS)))
+        assert said(reason, catalogue("en", *DOMAINS)) == reason
+
+
+def test_every_kind_of_alarm_has_words() -> None:
+    for language in LANGUAGES:
+        texts = catalogue(language, *DOMAINS).translations
+        assert all(texts.gettext(f"alarm.{kind}") != f"alarm.{kind}" for kind in KINDS)
 
 
 def test_an_error_page_keeps_the_links_of_whoever_is_signed_in(driver: RoundDriver, running: Running) -> None:
