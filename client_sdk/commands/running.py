@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from client_sdk.commands.budgets import own_budget
@@ -87,7 +88,7 @@ def _follow(config: Path, wanted: str | None, until: int | None) -> None:
     with Agent.open(config, passphrase=passphrase_prompt(), progress=terminal_progress()) as agent:
         campaign = wait_for_campaign(agent, wanted)
         state = agent.current_state(campaign)
-        to.print(f"following {campaign.name} from round {state.round}; Ctrl-C ends it, nothing is lost")
+        to.print(f"following {escape(campaign.name)} from round {state.round}; Ctrl-C ends it, nothing is lost")
         if until is not None and state.round >= until:
             return
         for outcome in agent.watch(campaign, state):

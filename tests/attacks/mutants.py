@@ -19,6 +19,10 @@ _COHORT: Final = "privacy/protocol/cohort_checks.py"
 _LEDGER: Final = "client_sdk/ledger_watch.py"
 _GATE: Final = "aggregator/api/authentication.py"
 _WEAK: Final = "tests/attacks/test_plans_and_states.py::test_a_plan_weaker_than_the_charter_is_not_joined"
+_CLOCKS: Final = "tests/attacks/test_clocks.py::"
+_ADDRESSES: Final = "tests/attacks/test_addresses.py::"
+_CONSOLE: Final = "tests/attacks/test_console.py::"
+_ENROLMENT: Final = "tests/attacks/test_enrolment.py::"
 _OWN: Final = "tests/client_sdk/test_own_ledger.py::"
 
 
@@ -386,5 +390,51 @@ MUTANTS: Final = (
         "            _require_plain(answer.headers, path)\n",
         "",
         ("tests/attacks/test_transport.py::test_a_compressed_answer_is_refused_before_a_byte_is_unpacked",),
+    ),
+    Mutant(
+        "request: not one that was forgotten",
+        "aggregator/storage/nonces.py",
+        "        if signed_at <= until:\n",
+        "        if False:\n",
+        (_CLOCKS + "test_a_request_that_was_forgotten_is_not_fresh_again_when_the_clock_comes_back",),
+        quick=True,
+    ),
+    Mutant(
+        "provider: not compressed",
+        "aggregator/console/provider.py",
+        'if answer.headers.get("content-encoding", "identity").lower() != "identity":',
+        "if False:",
+        (_ADDRESSES + "test_a_compressed_answer_of_the_identity_provider_is_refused_before_a_byte_is_unpacked",),
+    ),
+    Mutant(
+        "form: its session's token",
+        "aggregator/console/security.py",
+        'check_csrf(request, first.pop(CSRF_FIELD, ""))',
+        'first.pop(CSRF_FIELD, "")',
+        (_CONSOLE + "test_every_form_needs_its_sessions_token_and_no_other_site_can_send_it",),
+        quick=True,
+    ),
+    # --- what a partner signs ----------------------------------------------------------------------------------
+    Mutant(
+        "charter: a partner's own entry",
+        "client_sdk/enrolment.py",
+        "        if getattr(came, field) != getattr(expected, field):\n",
+        "        if False:\n",
+        (_ENROLMENT + "test_a_charter_with_a_swapped_key_is_not_signed_by_its_partner",),
+    ),
+    Mutant(
+        "charter: the words that were compared",
+        "client_sdk/enrolment.py",
+        "    if charter.digest != confirmed_digest:\n",
+        "    if False:\n",
+        (_ENROLMENT + "test_two_charters_shown_to_two_halves_are_in_force_nowhere",),
+    ),
+    Mutant(
+        "charter: names that draw nothing",
+        "privacy/protocol/printable.py",
+        "    if not text.isprintable() or ",
+        "    if ",
+        ("tests/attacks/test_screens.py::test_no_message_has_a_name_that_draws",),
+        quick=True,
     ),
 )
