@@ -25,6 +25,7 @@ from tests.consortium import START, done, refused
 DAYS = 3 * 86400
 VICTIM = "partner-04"
 PHASES = ("joining", "uploading", "opening")
+QUICK_PHASES = [phase if phase == "opening" else pytest.param(phase, marks=pytest.mark.full) for phase in PHASES]
 
 
 def into(driver: RoundDriver, phase: str) -> None:
@@ -92,7 +93,7 @@ def test_requests_days_from_the_services_time_are_refused_in_words(driver: Round
 # --- the service's clock, in each phase -----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", QUICK_PHASES)
 def test_the_services_clock_jumps_ahead_and_comes_back_the_attempt_has_ended_and_is_charged_once(
     running: Running, driver: RoundDriver, phase: str
 ) -> None:
@@ -116,7 +117,7 @@ def test_the_services_clock_jumps_ahead_and_comes_back_the_attempt_has_ended_and
     assert charged(again) == {name: [*before.get(name, []), again.plan.digest] for name in driver.names}
 
 
-@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("phase", QUICK_PHASES)
 def test_the_services_clock_is_set_back_the_attempt_goes_on_and_is_charged_once(
     running: Running, driver: RoundDriver, phase: str
 ) -> None:
