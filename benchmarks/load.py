@@ -47,7 +47,7 @@ from tests.system.processes import wait_until_healthy
 PARTNERS = 50
 POLLS = 1000
 PARAMETERS = 100_000
-READINGS = 15
+READINGS = 10
 PAUSE_SECONDS = 0.3
 OUT = Path("out")
 FIGURES = {

@@ -14,7 +14,7 @@ from fastapi import Query
 from sqlalchemy.orm import Session
 from starlette.concurrency import run_in_threadpool
 
-from aggregator.storage.notifier import RECHECK_SECONDS
+from aggregator.storage.notifier import RECHECK_SECONDS, RECHECKS_A_SECOND
 from aggregator.storage.service import Service
 
 Answer = TypeVar("Answer")
@@ -41,4 +41,5 @@ async def until_news(
         left = end - loop.time()
         if news or left <= 0 or service.notifier.stopping:
             return answer
-        await service.notifier.wait(topic, ticket, min(left, RECHECK_SECONDS))
+        pause = max(RECHECK_SECONDS, service.notifier.waiting / RECHECKS_A_SECOND)
+        await service.notifier.wait(topic, ticket, min(left, pause))
