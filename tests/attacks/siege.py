@@ -30,7 +30,6 @@ from client_sdk.agent import Agent
 from client_sdk.attempt import Attempt, JoinedAttempt, Outcome
 from client_sdk.journal import AttemptRecord
 from client_sdk.opening import release
-from privacy.clock import Clock
 from privacy.protocol.canonical import canonical
 from privacy.protocol.http_contract import IDENTITY_HEADER
 from privacy.protocol.identifiers import SERVER
@@ -314,12 +313,9 @@ class Siege:
 
 
 @contextmanager
-def besieged(
-    root: Path, size: int = 4, n_min: int = 3, clock: Clock | None = None, parameters: int = PARAMETERS
-) -> Iterator[Siege]:
-    """`clock`: of service, operator and partners, where not the machine's."""
+def besieged(root: Path, size: int = 4, n_min: int = 3, parameters: int = PARAMETERS) -> Iterator[Siege]:
     server = LyingServer()
-    with choir(root, size, n_min, clock, server.before, parameters) as made, ExitStack() as stack:
+    with choir(root, size, n_min, wrap=server.before, parameters=parameters) as made, ExitStack() as stack:
         siege = Siege(made, server, load_keys(root / "server").server, stack)
         try:
             yield siege
