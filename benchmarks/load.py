@@ -53,7 +53,7 @@ OUT = Path("out")
 FIGURES = {
     "attempt_alone_seconds": f"{PARTNERS} partners join and upload, alone",
     "attempt_loaded_seconds": f"the same, beside {POLLS:,} long polls and a reader of the console",
-    "attempt_ratio": "the second over the first",
+    "attempt_ratio": "the one over the other",
     "overview_idle_seconds": "console's overview, median, while nothing happens",
     "overview_polls_seconds": f"beside {POLLS:,} long polls",
     "overview_loaded_seconds": "beside these and the third attempt",

@@ -102,9 +102,9 @@ def require_member(cohort: Cohort, partner: str) -> None:
 
 
 def changed(session: Session, attempt: AttemptRow) -> None:
-    """The round document shows something new."""
+    """The round document shows something new. Who waits for a campaign's next plan has no use for it."""
     attempt.version += 1
-    announce(session, round_topic(attempt.round), campaign_topic(attempt.campaign), LIFECYCLE)
+    announce(session, round_topic(attempt.round), LIFECYCLE)
 
 
 def move(session: Session, attempt: AttemptRow, target: RoundState, now: float) -> None:
