@@ -50,7 +50,7 @@ class Folder:
                 charged=self.number,
                 reserved=0,
             )
-            self.own.recover([change], CHARTER.table, CHARTER.digest, 0)
+            self.own.recover([(CHARTER, change)], 0)
         if ending is not None:
             self.journal.write_once("ended", of.digest, {"ending": ending})
 
@@ -134,10 +134,10 @@ def test_killed_while_it_takes_over_a_charge_it_has_it_once(
     with monkeypatch.context() as dying:
         dying.setattr(Journal, "_commit", die)
         with pytest.raises(KeyboardInterrupt):
-            folder.own.recover([change], CHARTER.table, CHARTER.digest, 0)
+            folder.own.recover([(CHARTER, change)], 0)
     folder.journal.close()
     again = OwnLedger(Journal(tmp_path / "journal.sqlite"), "p0")
     assert again.head.count == (1 if after else 0)
-    missing = [] if of.digest in again.charges() else [change]
-    again.recover(missing, CHARTER.table, CHARTER.digest, 0)
+    missing = [] if of.digest in again.charges() else [(CHARTER, change)]
+    again.recover(missing, 0)
     assert list(again.charges()) == [of.digest]
