@@ -34,6 +34,7 @@ from aggregator.storage.tables import (
     StageRow,
     SuspensionRow,
     TightenedCapRow,
+    UploadRow,
 )
 from privacy.dp.budget import HoldingState
 from privacy.errors import Conflict, RolledBack
@@ -102,7 +103,7 @@ def enter_attempts(
         key=lambda found: (found.plan.body.campaign, found.plan.body.round, found.plan.body.attempt),
     )
     for found in lost:
-        _add(session, found.plan, settings)
+        _add(session, found.plan, settings, at)
     ended = Counter[RoundState]()
     for attempt in session.scalars(select(AttemptRow).order_by(AttemptRow.campaign, AttemptRow.sequence)).all():
         known = evidence.attempts.get(attempt.round)
@@ -168,7 +169,7 @@ def _settle_reservations(session: Session, evidence: Evidence, charters: Mapping
         ledger.settle(session, charters[attempt.charter], plan_of(attempt), round_digest, frozenset(unknown), at)
 
 
-def _add(session: Session, signed: Signed[Plan], settings: Settings) -> None:
+def _add(session: Session, signed: Signed[Plan], settings: Settings, at: int) -> None:
     plan = signed.body
     if session.get(CampaignRow, plan.campaign) is None:
         raise RolledBack(
@@ -206,6 +207,7 @@ def _add(session: Session, signed: Signed[Plan], settings: Settings) -> None:
         )
     )
     session.flush()
+    session.add(StageRow(round=plan.digest, state=RoundState.JOINING.value, entered=float(at)))
 
 
 def _keep_cohort(session: Session, attempt: AttemptRow, known: LostAttempt) -> None:
@@ -248,6 +250,10 @@ def _confirm(session: Session, attempt: AttemptRow, known: LostAttempt, charter:
     seal, state = agreed[0]
     attempt.seal, attempt.seal_digest = seals[seal].canonical_bytes, seal
     attempt.confirmed_state, attempt.state = state, RoundState.CONFIRMED.value
+    for name in seals[seal].body.partners:
+        upload = session.get(UploadRow, (attempt.round, name))
+        if upload is not None:
+            upload.in_seal = True
     _keep_confirmations(session, attempt, known)
     return True
 

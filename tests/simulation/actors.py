@@ -115,16 +115,24 @@ class Actor:
             except Killed:
                 if self.over:
                     return
-                self.watched.say(self.name, "killed")
-                self.machine.revive()
+                self._killed()
             except ChoraleError as error:
                 self.last_error = error
                 self.watched.say(self.name, f"stopped: {type(error).__name__}: {error}")
-                self._stopped(error)
+                try:
+                    self._stopped(error)
+                except Killed:
+                    if self.over:
+                        return
+                    self._killed()
             except Exception as error:
                 self.watched.broken(f"{self.name} died of {error!r}")
                 raise
             self.scheduler.sleep(self.machine.faults.uniform(f"restart {self.name}", 0.5, 8.0))
+
+    def _killed(self) -> None:
+        self.watched.say(self.name, "killed")
+        self.machine.revive()
 
     def _source(self) -> SeededSource:
         return SeededSource(f"{self.machine.faults.seed} {self.name} {self.starts}")

@@ -60,6 +60,11 @@ class Machine:
             copy_folder(self.folder, self._left / "folder")
             copy_folder(self.memory, self._left / "memory")
 
+    @property
+    def left(self) -> Path:
+        """The folder as it stood when the process ended."""
+        return self._left / "folder"
+
     def revive(self) -> None:
         """Before the next start, once the old process is unwound."""
         if self.dead:

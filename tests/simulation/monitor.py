@@ -54,6 +54,7 @@ class Monitor:
         self.partners: dict[str, PartnerActor] = {}
         self.broken: str | None = None
         self.restored = False
+        self.recovered_at = 0.0
         self.lines: list[str] = []
         self.confirmed: dict[int, str] = {}
         self.outcomes: Counter[str] = Counter()
@@ -249,6 +250,13 @@ class Monitor:
         """An older backup is in place: what the service knew since is gone, and partners are to notice."""
         self.say("service", "restored from an older backup")
         self.restored = True
+        self._chain = ChainVerifier()
+        self._chain_lines = []
+
+    def service_recovered(self) -> None:
+        """Partners have handed back what an older backup lacked: all that was promised holds on."""
+        self.say("service", "restored from an older backup, and recovered")
+        self.recovered_at = self.world.scheduler.now
         self._chain = ChainVerifier()
         self._chain_lines = []
 

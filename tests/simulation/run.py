@@ -21,7 +21,7 @@ from aggregator.operator.planning import Phases, vector_layout
 from client_sdk.journal import AttemptRecord
 from privacy.errors import BudgetExhausted, ChoraleError, LedgerBroken, RolledBack
 from privacy.protocol.messages import Cohort, parse_signed
-from privacy.protocol.round_state import quorum
+from privacy.protocol.round_state import RoundState, quorum
 from tests.simulation.actors import OperatorActor, PartnerActor, Watched
 from tests.simulation.faults import Faults
 from tests.simulation.monitor import Monitor
@@ -56,6 +56,8 @@ ATTEMPTS = 20
 PHASES = Phases(join=25, upload=25, open=40)
 STORM_SECONDS = 150.0
 CALM_SECONDS = 600.0
+QUARANTINE_SECONDS = 400.0
+"""A restored service takes no request for five minutes that it might have taken before; clocks run off besides."""
 LAST_SECONDS = 120.0
 """After the storm: the longest that the phases of an attempt take which began in it, and some."""
 
@@ -88,6 +90,7 @@ def run(seed: int, only: Collection[str] | None = None) -> Result:
     rounds = draw.choose("rounds", (1, 1, 2))
     backups = draw.choose("backups", (False, False, False, True))
     rates["restore"] = RATES["restore"] if backups else 0.0
+    rates["recover"] = draw.choose("recovers", (0.0, 1.0))
     with consortium(shape) as made:
         return _Run(seed, made, rates, drift, rounds, None if only is None else frozenset(only)).run()
 
@@ -121,6 +124,7 @@ class _Run:
         self.world.seams.decoded = self.monitor.decoded
         self.world.seams.logged = self._logged
         self.world.restored = self.monitor.service_restored
+        self.world.recovered = self.monitor.service_recovered
         self.world.started = self.monitor.service_chain_whole
 
     def run(self) -> Result:
@@ -176,7 +180,8 @@ class _Run:
             return False
         if self.operator.finished:
             return not self._behind()
-        if self.world.scheduler.now < self.heal + LAST_SECONDS or self.world.scheduler.steps % 10:
+        settled = max(self.heal, self.monitor.recovered_at + QUARANTINE_SECONDS)
+        if self.world.scheduler.now < settled + LAST_SECONDS or self.world.scheduler.steps % 10:
             return False
         # Nothing more is to come: the operator has stated why it ends, or nothing can end the attempt under way.
         return self._stated(self.operator.last_error) or self._too_few()
@@ -222,7 +227,10 @@ class _Run:
 
     def _too_few(self) -> bool:
         """Fewer than t members of an attempt's cohort could open it: nothing else can end it."""
+        ended = {digest for digest, _, state, _ in self.world.service.attempts(0.0) if RoundState(state).ended}
         for digest in self.monitor.published():
+            if digest in ended:
+                continue
             records = [self._record(name, digest) for name in self.made.names]
             cohorts = [record.signed_cohort for record in records if record is not None and record.signed_cohort]
             if any(record is not None and record.ending for record in records) or not cohorts:

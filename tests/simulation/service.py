@@ -117,6 +117,10 @@ class SimulatedService(Machine):
         self.starts = 0
 
     @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    @property
     def up(self) -> bool:
         return self._loop is not None and not self.dead
 

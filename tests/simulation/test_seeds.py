@@ -11,6 +11,8 @@ BATCH = 10
 FAST = range(1200, 1220)
 """All of three to five partners: a consortium of each further size is some seconds' work to constitute."""
 MORE = range(180)
+RECOVERED = (388, 626, 772, 1035, 1147)
+"""In these an older backup is put back, and partners hand back what it lacks: nothing is excused by it."""
 
 
 def check(first: int) -> None:
@@ -28,6 +30,15 @@ def test_every_promise_holds(first: int) -> None:
 @pytest.mark.parametrize("first", MORE[::BATCH])
 def test_every_promise_holds_in_more_weathers(first: int) -> None:
     check(first)
+
+
+@pytest.mark.full
+def test_a_service_that_was_handed_back_what_it_lost_keeps_every_promise() -> None:
+    for seed in RECOVERED:
+        result = run(seed)
+        assert result.broken is None, explained(shrink(result))
+        assert any("and recovered" in line for line in result.lines), seed
+        assert result.sums > 0, seed
 
 
 def test_a_seed_replays() -> None:

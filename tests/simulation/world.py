@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,19 +22,26 @@ from typing import Any
 import httpx
 from greenlet import getcurrent
 
+from aggregator.backup.recovering import recover
+from aggregator.operator.plan_record import posted_plans
+from aggregator.settings import Settings
 from aggregator.storage.folder import create_server_folder
-from client_sdk.partner import Outside
+from client_sdk.handing_back import recovery_lines
+from client_sdk.partner import Outside, Partner
 from client_sdk.progress import Silent
+from privacy.clock import Clock
 from privacy.dp.events import TableRow
+from privacy.errors import StorageFull
+from privacy.ledger.handed_back import HandedBack, read
 from privacy.protocol.messages import Campaign, Charter, Signed
 from privacy.protocol.signing import SigningKey
-from tests.client_sdk.choir import EVENT, STATISTICS, Choir
+from tests.client_sdk.choir import EVENT, STATISTICS, Choir, passphrase
 from tests.consortium import START, SeededSource
 from tests.simulation.actors import DriftingClock
 from tests.simulation.faults import Faults
 from tests.simulation.machines import Machine, copy_folder, put_back
 from tests.simulation.network import Network
-from tests.simulation.scheduler import Scheduler
+from tests.simulation.scheduler import Killed, Scheduler
 from tests.simulation.seams import Seams, installed
 from tests.simulation.service import SHARD_BYTES, SimulatedService
 
@@ -84,6 +92,7 @@ class World:
         self.scheduler.settle = self._settle
         self.scheduler.next_timer = self.service.next_timer
         self.restored: Callable[[], None] = lambda: None
+        self.recovered: Callable[[], None] = lambda: None
         self.started: Callable[[], None] = lambda: None
         self._backup = root / "backup"
         if self.faults.heal > start:
@@ -130,10 +139,40 @@ class World:
         self.service.revive()
         if self._backup.exists() and self.faults.fires("restore", "service"):
             put_back(self._backup, self.service.folder)
-            self.restored()
+            if self.faults.fires("recover", "service"):
+                self._recover()
+                self.recovered()
+            else:
+                self.restored()
         self.service.start()
         if self.service.up:
             self.started()
+
+    def _recover(self) -> None:
+        """Everyone stops, and hands back what is on its disk; the service takes it in, dying where it may."""
+        for machine in self.machines.values():
+            machine.die()
+        names = [name for name in self.machines if name != "operator"]
+        files = [handed_back(self.machines[name].left, self.root / "reading", self.clock(name)) for name in names]
+        plans = self.machines["operator"].left / "plans.jsonl"
+        posted = posted_plans(plans) if plans.exists() else ()
+        settings = Settings(folder=self.service.folder, shard_bytes=SHARD_BYTES, sum_workers=1)
+        while True:
+            try:
+                recover(settings, self.service.clock, files, posted)
+                return
+            except Killed:
+                self.service.revive()
+            except (StorageFull, sqlite3.OperationalError):
+                continue  # room comes and goes
+
+
+def handed_back(left: Path, reading: Path, clock: Clock) -> HandedBack:
+    """What the partner whose folder was left so would write."""
+    copy_folder(left, reading)
+    outside = Outside(clock, SeededSource("recovery"), Silent())
+    with Partner.open(reading / "partner.toml", outside, passphrase) as partner:
+        return read(recovery_lines(partner))
 
 
 @contextmanager
