@@ -2,7 +2,8 @@
 
 Rules:
 1. The service's chain is verified entry by entry up to a checkpoint that it signed; what was seen never changes.
-2. This partner's charges on both chains are the same list of (plan, round, attempt, event). A charge that only
+   Whether others' entries keep to their charters is for whoever verifies an export (privacy/ledger/verification.py).
+2. This partner's charges on both chains are the same list of (charter, plan, round, attempt, event). A charge that only
    the service has, for an attempt that this journal joined, is taken over; for one it never joined, this folder
    is older than the charge: RolledBack. A charge that only this partner has is the service's fault: LedgerBroken.
 3. A charge under a charter that names other keys for this partner was made by a folder that was lost: this one,
@@ -22,7 +23,7 @@ from client_sdk.service import Service
 from privacy.clock import Clock
 from privacy.errors import LedgerBroken, RolledBack
 from privacy.ledger.chain import ChainVerifier, RowTotals
-from privacy.ledger.entry import BudgetChange, LedgerEntry
+from privacy.ledger.entry import BudgetChange
 from privacy.protocol.canonical import canonical
 from privacy.protocol.identifiers import SERVER
 from privacy.protocol.messages import ChainHead, Charter, Checkpoint, Signed, parse_signed
@@ -163,12 +164,13 @@ class LedgerWatch:
         mine = self._own.charges()
         for plan, change in mine.items():
             other = theirs.get(plan)
-            if other is None or _what(other) != _what(change):
+            under = self._chain.totals.charters.get(plan)
+            if other is None or _what(other) != _what(change) or under not in (None, self._own.charter_of(plan)):
                 raise LedgerBroken(
                     self.head.count,
                     f"{self._partner}'s charge for round {change.round}, attempt {change.attempt} on the service's"
                     " ledger as on its own",
-                    "none there" if other is None else f"another there: {other.event}",
+                    "none there" if other is None else f"another there: {other.event}, under charter {str(under)[:16]}",
                     f"raise the alarm: the service's ledger differs from {self._partner}'s own",
                 )
         missing = [(self._charter_of(plan), change) for plan, change in theirs.items() if plan not in mine]
@@ -189,9 +191,7 @@ class LedgerWatch:
 
     def _charter_of(self, plan: str) -> Charter:
         """Under which an attempt was charged; the pinned one where the entry came before entries were kept."""
-        for (line,) in self._journal.query("SELECT line FROM server_entry WHERE plan = ? LIMIT 1", (plan,)):
-            return self._charters.get(LedgerEntry.model_validate_json(line).charter, self._charter)
-        return self._charter
+        return self._charters.get(self._chain.totals.charters.get(plan, ""), self._charter)
 
     def _of_a_lost_folder(self, charter: Charter) -> bool:
         """Rule 3."""
@@ -223,6 +223,8 @@ class LedgerWatch:
             chain.totals.rows[(charter, participant, row)] = RowTotals(charged, reserved)
         for participant, plan, kind, raw in self._journal.query("SELECT * FROM server_attempt"):
             chain.totals.attempts[(participant, plan)] = (kind, BudgetChange.model_validate_json(raw))
+        charters = "SELECT DISTINCT plan, json_extract(CAST(line AS TEXT), '$.charter') FROM server_entry"
+        chain.totals.charters.update(self._journal.query(f"{charters} WHERE plan IS NOT NULL"))
         return chain
 
 

@@ -46,6 +46,10 @@ class OwnLedger:
         """Charged attempts by R."""
         return {entry.budget.plan: entry.budget for entry in self._entries if entry.budget is not None}
 
+    def charter_of(self, plan: str) -> str | None:
+        """The digest of the charter under which an attempt is charged here."""
+        return self._verifier.totals.charters.get(plan)
+
     def budget(self, charter: Charter) -> Budget:
         """What this chain holds against the table, and the filter, of one charter."""
         budget = Budget(charter.table, renyi=charter.filter_for(self._partner))

@@ -91,7 +91,9 @@ class Policy:
         if charter.filter_order is not None:
             self._check_filter(tuple(spent.items()), charter.filter_order, delta, charter.honest)
             return
-        table = tuple((row.event, row.count) for row in charter.table)
+        # The plan has its place in the table: where all of the table fits, so does what is spent of it, unless
+        # recovery passed the table.
+        table = () if budget.passed else tuple((row.event, row.count) for row in charter.table)
         self._check_spent(tuple(spent.items()), table, delta, charter)
 
     def _check_filter(self, spent: _Rows, order: int, delta: float, honest: int) -> None:
@@ -112,8 +114,7 @@ class Policy:
 
     def _check_spent(self, spent: _Rows, table: _Rows, delta: float, charter: Charter) -> None:
         for guarantee, limit in self._by_guarantee():
-            # The plan has its place in the table: where all of the table fits, so does what is spent of it.
-            if epsilon(table, delta, guarantee, charter.honest) <= limit:
+            if table and epsilon(table, delta, guarantee, charter.honest) <= limit:
                 continue
             cost = epsilon(spent, delta, guarantee, charter.honest)
             if cost > limit and not (math.isinf(cost) and self.limits.allow_unprotected):

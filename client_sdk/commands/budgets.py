@@ -49,6 +49,7 @@ def budget(
         spent = own_budget(partner)
         life = own_lifetime(partner)
         service = {} if offline else _service_rows(partner)
+        left = _left(partner, service)
         theirs = {} if offline else service_epsilons(partner)
         attempts = attempt_lines(partner)
         stop = Policy(partner.settings, partner.journal, partner.own_ledger).stopped()
@@ -65,7 +66,7 @@ def budget(
             }
         )
     else:
-        _print_budget(spent, service, theirs)
+        _print_budget(spent, left, service, theirs)
         _print_attempts(attempts, compared=not offline)
         if difference is not None:
             out().print(f"[bold red]the ledgers differ[/]: {escape(visible(str(difference)))}")
@@ -139,8 +140,20 @@ def _service_rows(partner: Partner) -> dict[str, dict[str, int]]:
     }
 
 
+def _left(partner: Partner, service: dict[str, dict[str, int]]) -> dict[str, int]:
+    """How many more events of each row fit: by the table, by the filter, and beside what the service holds reserved."""
+    budget = partner.own_ledger.budget(partner.charter)
+    return {
+        row.name: max(0, budget.remaining(row.name) - service.get(row.name, {}).get("reserved", 0))
+        for row in partner.charter.table
+    }
+
+
 def _print_budget(
-    spent: ParticipantBudget, service: dict[str, dict[str, int]], their_epsilons: dict[str, float]
+    spent: ParticipantBudget,
+    left: dict[str, int],
+    service: dict[str, dict[str, int]],
+    their_epsilons: dict[str, float],
 ) -> None:
     to = out()
     to.print(f"[bold]{escape(spent.name)}[/] ({spent.partner}), at delta {spent.delta:g}, from its own ledger")
@@ -162,7 +175,7 @@ def _print_budget(
             escape(row.name),
             str(row.charged),
             str(row.count),
-            str(max(0, row.count - row.charged)),
+            str(left.get(row.name, "")),
             str(theirs.get("charged", "")),
             str(theirs.get("reserved", "")),
         )

@@ -74,7 +74,7 @@ def tighten(budget: Budget, caps: Caps, honest: int) -> dict[str, int]:
     """The counts to which a budget's rows come down so that all of them together fit tighter caps.
 
     A stop rule on the epsilon spent so far would not be valid where events are chosen adaptively (arXiv
-    2207.08335): so the table itself shrinks, and what it may still hold fits as a whole. What is charged or
+    2602.06756): so the table itself shrinks, and what it may still hold fits as a whole. What is charged or
     reserved stays; of the room that is left every row keeps the same share, the largest that fits. Charges that no
     row covers count as they are. Under a Renyi filter counts stay and none is given: the tighter caps lower its
     bound, a valid stop rule by itself. Raises BudgetExhausted where what is taken costs more than the caps
@@ -218,8 +218,14 @@ class Budget:
         index = self._index(row)
         left = max(0, self.table[index].count - self._taken(index))
         if self.renyi is None:
-            return left
+            return 0 if self.passed else left
         return min(left, self.renyi.room_for(self.held(), self.table[index].event))
+
+    @property
+    def passed(self) -> bool:
+        """Recovery charged what the table did not foresee: its counts no longer add up to what fits the caps."""
+        taken = [held.row for held in self.holdings.values() if held.state is not HoldingState.LAPSED]
+        return None in taken or any(taken.count(index) > row.count for index, row in enumerate(self.table))
 
     def taken(self, row: str) -> int:
         """Reserved and charged in the row of this name; above its count where recovery passed it."""
@@ -255,7 +261,7 @@ class Budget:
         return f"a row of the charter's table, and a filter of order {self.renyi.order},"
 
     def _row_with_room(self, event: PrivacyEvent) -> int | None:
-        if self.renyi is not None and not self.renyi.has_room((*self.held(), (event, 1))):
+        if self.passed if self.renyi is None else not self.renyi.has_room((*self.held(), (event, 1))):
             return None
         for index, row in enumerate(self.table):
             if event.fits_row(row.event) and self._taken(index) < row.count:

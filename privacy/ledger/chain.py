@@ -6,7 +6,7 @@ Rules:
    (from 1) of the first entry that is wrong. An entry that raised was not added.
 3. Legal budget entries: an attempt is reserved once; a charge or a lapse follows that reservation and repeats
    its row, event, round and attempt; a recovered charge needs none; an attempt is charged at most once a
-   participant.
+   participant, and all of it under one charter.
 4. A partner's own chain (`own=True`) is of one participant, and holds charges without reservations.
 Whether a row has room is the budget's business; verification.py compares a chain with its charters.
 """
@@ -53,10 +53,11 @@ class RowTotals:
 
 @dataclass
 class ChainTotals:
-    """Running totals by (charter, participant, row), and what each (participant, plan) stands at."""
+    """Running totals by (charter, participant, row), what each (participant, plan) stands at, and each plan's charter."""
 
     rows: dict[tuple[str, str, str], RowTotals] = field(default_factory=dict)
     attempts: dict[tuple[str, str], tuple[EntryKind, BudgetChange]] = field(default_factory=dict)
+    charters: dict[str, str] = field(default_factory=dict)
 
     def row(self, charter: str, participant: str, name: str) -> RowTotals:
         return self.rows.get((charter, participant, name), RowTotals())
@@ -198,6 +199,14 @@ class ChainVerifier:
                 f"it stands at {stands_at or 'nothing'}",
                 "fetch the ledger again; if it stays so, raise the alarm",
             )
+        under = self.totals.charters.get(change.plan, entry.charter)
+        if under != entry.charter:
+            raise LedgerBroken(
+                line,
+                f"the charter under which this plan was reserved or charged, {under[:16]}",
+                entry.charter[:16],
+                "one plan has one charter: raise the alarm",
+            )
         if before is not None:
             _check_same_attempt(line, stands_at == "reserve", before[1], change)
         row = (entry.charter, participant, change.row)
@@ -212,6 +221,7 @@ class ChainVerifier:
         self._participant = participant
         self.totals.rows[row] = after
         self.totals.attempts[(participant, change.plan)] = (entry.kind, change)
+        self.totals.charters[change.plan] = entry.charter
 
 
 def _check_same_attempt(line: int, held: bool, before: BudgetChange, change: BudgetChange) -> None:

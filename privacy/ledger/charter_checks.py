@@ -5,7 +5,8 @@ Rules (protocol 6.4):
 2. No more is taken than the row's count or, under a charter with one, the filter allows.
 3. What officers did holds from their entry on: nothing is reserved for a suspended participant until it is resumed,
    whatever the charter, and a tightened cap only comes down, its counts or its filter's bound with it.
-4. A recovered charge may pass both or have no row: it records what happened, and what comes after counts it.
+4. A recovered charge may pass both or have no row: it records what happened, and what comes after counts it. A
+   table that it passed has no room left in any row.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class CharterChecks:
         self._suspended: set[str] = set()
         self._caps: dict[tuple[str, str], Caps] = {}
         self._limits: dict[tuple[str, str], Mapping[str, int]] = {}
+        self._passed: set[tuple[str, str]] = set()
 
     def check(self, entry: LedgerEntry) -> None:
         """Raises LedgerBroken."""
@@ -75,8 +77,10 @@ class CharterChecks:
             )
         if entry.budget is not None:
             limits = self._limits.get((entry.charter, entry.participant), {})
-            _check_row(entry, entry.budget, charter, limits, self._own)
-            if charter.filter_order is not None:
+            count = _check_row(entry, entry.budget, charter, limits, self._own)
+            if charter.filter_order is None:
+                self._check_passed(entry, entry.budget, count, (entry.charter, entry.participant))
+            else:
                 self._check_filter(entry, entry.budget, charter, entry.participant)
 
     def _follow(self, line: int, action: OfficersAction, charter: Charter, digest: str, participant: str) -> None:
@@ -117,6 +121,17 @@ class CharterChecks:
         if renyi is not None and key in self._held:
             self._held[key].renyi = renyi
 
+    def _check_passed(self, entry: LedgerEntry, change: BudgetChange, count: int, key: tuple[str, str]) -> None:
+        if entry.kind == "recovered" and change.charged + change.reserved > count:
+            self._passed.add(key)
+        elif entry.kind == ("charge" if self._own else "reserve") and key in self._passed:
+            raise LedgerBroken(
+                entry.index,
+                "nothing more taken of a table that recovered charges have passed",
+                f"a {entry.kind} in row {change.row}",
+                "the budget was overspent: raise the alarm",
+            )
+
     def _check_filter(self, entry: LedgerEntry, change: BudgetChange, charter: Charter, participant: str) -> None:
         key = (entry.charter, participant)
         if key not in self._held:
@@ -146,10 +161,11 @@ class CharterChecks:
 
 def _check_row(
     entry: LedgerEntry, change: BudgetChange, charter: Charter, limits: Mapping[str, int], own: bool
-) -> None:
+) -> int:
+    """The count that binds; 0 for a recovered charge of no row."""
     recovered = entry.kind == "recovered"
     if recovered and change.row == NO_ROW:
-        return
+        return 0
     row = next((row for row in charter.table if row.name == change.row), None)
     if row is None:
         raise LedgerBroken(
@@ -171,3 +187,4 @@ def _check_row(
             str(change.charged + change.reserved),
             "the budget was overspent: raise the alarm",
         )
+    return count

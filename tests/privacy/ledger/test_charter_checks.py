@@ -11,7 +11,7 @@ from privacy.dp.events import TableRow
 from privacy.errors import LedgerBroken
 from privacy.ledger.chain import next_action_entry
 from privacy.ledger.charter_checks import CharterChecks
-from privacy.ledger.entry import ActionKind, OfficersAction, RowLimit
+from privacy.ledger.entry import ActionKind, EntryKind, OfficersAction, RowLimit
 from privacy.protocol.messages import Charter
 from tests.privacy.ledger.chains import EVENT, ChainWriter, charter
 
@@ -129,3 +129,29 @@ def test_under_a_filter_a_cap_that_its_order_cannot_keep_is_named() -> None:
     writer = ChainWriter()
     act(writer, "tighten", tightened(FILTERED, 0.5))
     assert broken_at(writer, FILTERED) == 1
+
+
+def test_a_table_that_recovered_charges_passed_has_no_room_left() -> None:
+    """Also in rows that the recovered events do not fit: the counts no longer add up to what fits the caps."""
+    weak = EVENT.model_copy(update={"noise_multiplier": EVENT.noise_multiplier / 2})
+    two = charter(table=(TABLE[0].model_copy(update={"count": 1}), TableRow(name="weak", event=weak, count=5)))
+    writer = ChainWriter()
+    writer.move("reserve", "aster", 1, "weak", weak)
+    writer.move("recovered", "aster", 2)
+    writer.move("reserve", "aster", 3, "weak", weak)
+    checked(writer, two)
+    writer.move("recovered", "aster", 4)
+    writer.move("charge", "aster", 3, "weak", weak)
+    checked(writer, two)
+    writer.move("reserve", "aster", 5, "weak", weak)
+    assert broken_at(writer, two) == len(writer.entries)
+
+
+@pytest.mark.parametrize("kind", ["charge", "lapse", "recovered"])
+def test_one_plan_is_of_one_charter(kind: EntryKind) -> None:
+    writer = ChainWriter()
+    writer.move("reserve", "aster", 1)
+    writer.charter = "ab" * 32
+    writer.move("reserve", "aster", 2)  # so that the row's totals would add up
+    with pytest.raises(LedgerBroken, match="one charter"):
+        writer.move(kind, "aster", 1)

@@ -294,15 +294,15 @@ def test_an_own_chain_that_passes_the_filter_is_refused() -> None:
 
 def test_people_read_by_name_who_countersigned_and_who_did_not() -> None:
     renamed = tuple(
-        one.model_copy(update={"name": "Birch\nnot by\x1b[2J"}) if one.partner == "birch" else one
+        one.model_copy(update={"name": "자작나무 연구소"}) if one.partner == "birch" else one
         for one in MADE.roster
     )
     made = MADE.model_copy(update={"roster": renamed})
     writer = small_chain(made.digest)
     told = verify_export(export_of(writer, made, {"aster": head_at(writer, 3), "cedar": head_at(writer, 5)})).told()
-    assert told["charged"] == "Aster (aster) 1; Birch□not by□[2J (birch) 1"
+    assert told["charged"] == "Aster (aster) 1; 자작나무 연구소 (birch) 1"
     assert told["countersigned"] == "Aster (aster) up to entry 3; Cedar (cedar) up to entry 5"
-    assert told["not by"] == "Birch□not by□[2J (birch)"
+    assert told["not by"] == "자작나무 연구소 (birch)"
     nobody = verify_export(export_of(writer, made)).told()
     assert nobody["countersigned"] == "nobody"
     assert "countersigned" not in verify_export(small_own_export()).told()
