@@ -170,7 +170,9 @@ class LedgerWatch:
                     self.head.count,
                     f"{self._partner}'s charge for round {change.round}, attempt {change.attempt} on the service's"
                     " ledger as on its own",
-                    "none there" if other is None else f"another there: {other.event}, under charter {str(under)[:16]}",
+                    "none there"
+                    if other is None
+                    else f"another there: {other.event}, under charter {str(under)[:16]}",
                     f"raise the alarm: the service's ledger differs from {self._partner}'s own",
                 )
         missing = [(self._charter_of(plan), change) for plan, change in theirs.items() if plan not in mine]

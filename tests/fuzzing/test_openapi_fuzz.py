@@ -31,7 +31,7 @@ from tests.consortium import SeededSource, TestConsortium
 from tests.fuzzing.document import DOCUMENT, generable
 from tests.fuzzing.sending import Manner, Standing, manners
 
-pytestmark = pytest.mark.full
+pytestmark = [pytest.mark.full, pytest.mark.xdist_group("openapi")]
 
 # What ends the round comes last: behind it there is less to reach.
 ROUTES = sorted(
@@ -87,7 +87,7 @@ def test_a_route(
     operation = operations[label]
     takes_something = operation.body or operation.query or operation.path_parameters
     if mode is GenerationMode.NEGATIVE and not takes_something:
-        pytest.skip("this route takes nothing that could be invalid")
+        return  # nothing of it could be invalid
 
     @settings(
         max_examples=EXAMPLES,

@@ -294,8 +294,7 @@ def test_an_own_chain_that_passes_the_filter_is_refused() -> None:
 
 def test_people_read_by_name_who_countersigned_and_who_did_not() -> None:
     renamed = tuple(
-        one.model_copy(update={"name": "자작나무 연구소"}) if one.partner == "birch" else one
-        for one in MADE.roster
+        one.model_copy(update={"name": "자작나무 연구소"}) if one.partner == "birch" else one for one in MADE.roster
     )
     made = MADE.model_copy(update={"roster": renamed})
     writer = small_chain(made.digest)
