@@ -141,7 +141,7 @@ def _service_rows(partner: Partner) -> dict[str, dict[str, int]]:
 
 
 def _left(partner: Partner, service: dict[str, dict[str, int]]) -> dict[str, int]:
-    """How many more events of each row fit: by the table, by the filter, and beside what the service holds reserved."""
+    """How many more events of each row fit: by table and filter, and beside what the service holds reserved."""
     budget = partner.own_ledger.budget(partner.charter)
     return {
         row.name: max(0, budget.remaining(row.name) - service.get(row.name, {}).get("reserved", 0))
