@@ -44,7 +44,6 @@ class ParticipantPage:
     alarms: tuple[Alarm, ...]
     names: Mapping[str, str]
     suspension: SuspensionRow | None
-    tightened: bool
     below_n_min: bool
     n_min: int
     forecast: int | None
@@ -61,7 +60,8 @@ def participant_page(service: Service, standings: Standings, viewer: Viewer, par
         own = in_effect(session, digest, charter, partner)
         with standings.followed(session, digest) as tally:
             followed = tally.participant(partner)
-            budget = participant_budget(own, partner, followed, outcomes_of(session, digest), present, curve=True)
+            outcomes = outcomes_of(session, digest)
+            budget = participant_budget(charter, partner, followed, outcomes, present, bound=own, curve=True)
             used_up = forecast(budget, followed.charges, service.now())
         lifetime = standings.lifetime(session, digest, partner)
         statements = signed_statements(session, partner)
@@ -84,7 +84,6 @@ def participant_page(service: Service, standings: Standings, viewer: Viewer, par
         alarms=tuple(alarm for alarm in raised if alarm.participant == partner),
         names={one.partner: one.name for one in charter.roster},
         suspension=row,
-        tightened=own is not charter,
         below_n_min=charter.n_max - len(stopped | {partner}) < charter.n_min,
         n_min=charter.n_min,
         forecast=used_up,

@@ -23,7 +23,6 @@ from aggregator.storage import alarms, ledger, oversight
 from aggregator.storage.service import Service, stored
 from aggregator.storage.sessions import Viewer
 from aggregator.storage.tables import AttemptRow, CharterRow
-from privacy.dp.budget import limited
 from privacy.errors import LedgerBroken
 from privacy.ledger.chain import ChainVerifier
 from privacy.protocol.messages import ChainHead, Charter, Cohort, Seal
@@ -31,6 +30,7 @@ from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport, Lifetime, ParticipantBudget
 from privacy.report.build import framed, participant_budget
 from privacy.report.happened import Outcomes
+from privacy.report.in_effect import tightened
 from privacy.report.lifetime import Lifetimes
 from privacy.report.tally import Charge, Tally
 
@@ -181,7 +181,8 @@ def _overview(
     present = plan_of(attempts[0]).event if attempts and attempts[0].charter == tally.charter else None
     shown = [name for name in charter.partners if viewer.may_see(name)]
     budgets = tuple(
-        participant_budget(effective[name], name, tally.participant(name), outcomes, present) for name in shown
+        participant_budget(charter, name, tally.participant(name), outcomes, present, bound=effective[name])
+        for name in shown
     )
     report = framed(charter, tally, now, "service", budgets)
     return Overview(
@@ -240,11 +241,7 @@ def in_effect(session: Session, digest: str, charter: Charter, partner: str) -> 
     caps = oversight.caps(session, digest, partner)
     if caps is None:
         return charter
-    roster = tuple(
-        entry.model_copy(update={"caps": caps}) if entry.partner == partner else entry for entry in charter.roster
-    )
-    table = limited(charter.table, oversight.limits(session, digest, partner))
-    return charter.model_copy(update={"roster": roster, "table": table})
+    return tightened(charter, partner, caps, oversight.limits(session, digest, partner))
 
 
 def forecast(budget: ParticipantBudget, charges: list[Charge], now: int) -> int | None:

@@ -208,7 +208,11 @@ def _print_lifetime(life: Lifetime) -> None:
     for line in life.epochs:
         figures = (_number(line.spent.in_sum), _number(line.spent.alone), f"{line.spent.delta:g}")
         table.add_row(str(line.epoch), str(line.charged), *figures)
-    for name, spent in (("sums, which always hold", life.summed), ("as if fixed beforehand", life.composed)):
+    for name, spent in (
+        ("caps in all, which hold", life.capped),
+        ("sums, each as if fixed beforehand", life.summed),
+        ("all of it, as if fixed beforehand", life.composed),
+    ):
         if spent is not None:
             table.add_row(name, "", _number(spent.in_sum), _number(spent.alone), f"{spent.delta:g}")
     out().print(table)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from privacy.dp.budget import Caps
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.ledger.entry import EntryKind, OfficersAction
 from privacy.protocol.identifiers import AnyName, Digest, Model, PartnerId
@@ -127,18 +128,25 @@ class Spent(Model):
 
 
 class EpochSpent(Model):
+    """spent: as if fixed beforehand. capped: what its charter guarantees instead."""
+
     charter: Digest
     epoch: Positive
     honest: Positive
     charged: Count
     spent: Spent
+    capped: Spent
 
 
 class Lifetime(Model):
-    """What was spent under every charter (lifetime.py). summed always holds; composed: None where h changed."""
+    """What was spent under every charter (lifetime.py). capped: the sums of caps, which are guaranteed.
+
+    summed: the sums of what was spent, each epoch's as if fixed beforehand. composed: None where h changed.
+    """
 
     partner: PartnerId
     epochs: tuple[EpochSpent, ...]
+    capped: Spent
     summed: Spent
     composed: Spent | None
 
@@ -154,11 +162,15 @@ class SharedRecord(Model):
 
 
 class ParticipantBudget(Model):
-    """shared: under this charter; empty, as `lifetime` is None, where figures at a glance were asked for."""
+    """tightened_from: the charter's own caps, where officers tightened them: what is guaranteed all the same.
+
+    shared: under this charter; empty, as `lifetime` is None, where figures at a glance were asked for.
+    """
 
     partner: PartnerId
     name: AnyName
     delta: float
+    tightened_from: Caps | None
     guarantees: tuple[GuaranteeBudget, GuaranteeBudget]
     charged_before: Count
     charged: Count

@@ -93,12 +93,13 @@ def build_report(
         source,
         participants=tuple(
             participant_budget(
-                bound.get(partner, charter),
+                charter,
                 partner,
                 tally.participant(partner),
                 known,
                 present_event,
                 listed.get(partner, ()),
+                bound=bound.get(partner),
                 curve=True,
                 before=at_start.participant(partner),
             ).model_copy(update={"lifetime": lifetimes.of(partner, charters)})
@@ -157,15 +158,19 @@ def participant_budget(
     present_event: PrivacyEvent | None = None,
     entries: Iterable[ReportedEntry] = (),
     *,
+    bound: Charter | None = None,
     curve: bool = False,
     before: ParticipantTally | None = None,
 ) -> ParticipantBudget:
     """One participant's figures, but for its lifetime's.
 
+    charter: as signed. bound: as it now binds this participant, where officers tightened a cap.
+
     curve: also epsilon after each of some charges, detections, and records that several hold: most of the time.
 
     before: the tally at the start of the period; empty unless given.
     """
+    signed, charter = charter, bound or charter
     member = charter.entry(partner)
     fruitless = [charge for charge in tally.charges if outcomes.get(charge.change.plan) in _WITHOUT_RESULT]
     event = present_event or _last_event(tally)
@@ -184,6 +189,7 @@ def participant_budget(
         partner=partner,
         name=member.name,
         delta=member.caps.delta,
+        tightened_from=None if charter == signed else signed.entry(partner).caps,
         guarantees=(in_sum, alone),
         charged_before=len(earlier.charges),
         charged=len(tally.charges),

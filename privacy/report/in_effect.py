@@ -6,9 +6,9 @@ actions, so a partner's own report states the charter's caps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from privacy.dp.budget import limited
+from privacy.dp.budget import Caps, limited
 from privacy.ledger.entry import LedgerEntry
 from privacy.protocol.messages import Charter
 
@@ -21,10 +21,14 @@ def in_effect(charter: Charter, entries: Iterable[LedgerEntry]) -> dict[str, Cha
         if action is None or action.caps is None or entry.charter != charter.digest or entry.participant is None:
             continue
         before = found.get(entry.participant, charter)
-        roster = tuple(
-            one.model_copy(update={"caps": action.caps}) if one.partner == entry.participant else one
-            for one in before.roster
-        )
-        table = limited(before.table, {limit.row: limit.count for limit in action.limits})
-        found[entry.participant] = before.model_copy(update={"roster": roster, "table": table})
+        limits = {limit.row: limit.count for limit in action.limits}
+        found[entry.participant] = tightened(before, entry.participant, action.caps, limits)
     return found
+
+
+def tightened(charter: Charter, partner: str, caps: Caps, limits: Mapping[str, int]) -> Charter:
+    """The charter with these caps for one participant, and a table that has no more room than `limits` leave."""
+    roster = tuple(
+        one.model_copy(update={"caps": caps}) if one.partner == partner else one for one in charter.roster
+    )
+    return charter.model_copy(update={"roster": roster, "table": limited(charter.table, limits)})

@@ -2,11 +2,15 @@
 
 Rules:
 1. Each epoch's figures are at the delta of that participant's caps then, with that charter's honest contributors.
-2. `summed`: the sums of epsilons and of deltas. They hold always, whatever one charter's outcome made of the next.
-3. `composed`: all events in one PLD at the newest delta, "as if the number of rounds had been fixed"; only where
-   every charter has the same number of honest contributors, for else *alone* and *in the sum* mean other attackers.
-4. Events of kind *none* count, and make every figure of theirs infinite. A genesis trained from data is one only if
-   it was declared: no ledger shows it by itself (docs/accounting.md).
+2. `capped`: the sums of the charters' own caps and of their deltas. They hold whatever came of one charter made of
+   the next, and however rounds were chosen under each (basic composition along every path, arXiv 1605.08294, of
+   epsilons fixed before anything runs under them, as caps are, while what was spent is not: decision 15).
+   Officers' tighter caps are not in it.
+3. `summed`: the sums of what was spent, each epoch's "as if the number of its rounds had been fixed". `composed`:
+   all events in one PLD at the newest delta, "as if" for all of them; only where every charter has the same number
+   of honest contributors, for else *alone* and *in the sum* mean other attackers.
+4. Events of kind *none* count, and make every figure of theirs infinite, `capped` too: no cap covers them. A
+   genesis trained from data is one only if it was declared: no ledger shows it by itself (docs/accounting.md).
 5. An entry under a charter that was not given is LedgerBroken: half a lifetime is none.
 """
 
@@ -14,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from privacy.dp.events import Guarantee, PrivacyEvent
@@ -62,7 +66,13 @@ class Lifetimes:
             for found in charged.values():
                 everything.update(found.events)
             composed = _spent(everything, newest.entry(partner).caps.delta, newest.honest)
-        return Lifetime(partner=partner, epochs=epochs, summed=_summed(epochs), composed=composed)
+        return Lifetime(
+            partner=partner,
+            epochs=epochs,
+            capped=_summed([epoch.capped for epoch in epochs]),
+            summed=_summed([epoch.spent for epoch in epochs]),
+            composed=composed,
+        )
 
 
 def charter_of(charters: Mapping[str, Charter], digest: str, index: int) -> Charter:
@@ -83,12 +93,19 @@ def lifetime(entries: Iterable[LedgerEntry], partner: str, charters: Mapping[str
 
 
 def _epoch(charter: Charter, partner: str, events: Counter[PrivacyEvent]) -> EpochSpent:
+    caps = charter.entry(partner).caps
+    unbounded = any(event.kind == "none" for event in events)
     return EpochSpent(
         charter=charter.digest,
         epoch=charter.epoch,
         honest=charter.honest,
         charged=events.total(),
-        spent=_spent(events, charter.entry(partner).caps.delta, charter.honest),
+        spent=_spent(events, caps.delta, charter.honest),
+        capped=Spent(
+            delta=caps.delta,
+            in_sum=INFINITE if unbounded else caps.epsilon_in_sum,
+            alone=INFINITE if unbounded else caps.epsilon_alone,
+        ),
     )
 
 
@@ -100,11 +117,11 @@ def _spent(events: Counter[PrivacyEvent], delta: float, honest: int) -> Spent:
     return Spent(delta=delta, in_sum=_stated(in_sum), alone=_stated(alone))
 
 
-def _summed(epochs: tuple[EpochSpent, ...]) -> Spent:
+def _summed(parts: Sequence[Spent]) -> Spent:
     return Spent(
-        delta=math.fsum(epoch.spent.delta for epoch in epochs),
-        in_sum=_stated(math.fsum(_number(epoch.spent.in_sum) for epoch in epochs)),
-        alone=_stated(math.fsum(_number(epoch.spent.alone) for epoch in epochs)),
+        delta=math.fsum(part.delta for part in parts),
+        in_sum=_stated(math.fsum(_number(part.in_sum) for part in parts)),
+        alone=_stated(math.fsum(_number(part.alone) for part in parts)),
     )
 
 

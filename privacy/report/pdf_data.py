@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from privacy.report import shown
+from privacy.report import sentences, shown
 from privacy.report.budget_report import INFINITE, BudgetReport, ParticipantBudget
 from privacy.report.catalogue import PRINT, Catalogue, catalogue
 from privacy.report.pdf_cover import cover_facts, highlights, size, source, span, verdict
@@ -124,7 +124,8 @@ def _meaning(report: BudgetReport, t: Catalogue) -> list[dict[str, str]]:
     parts.append({"heading": t("meaning.alone_heading"), "text": t("meaning.alone", honest=report.honest)})
     order = report.filter_order
     fixed = t("meaning.fixed") if order is None else t("meaning.fixed_filter", order=order)
-    parts.append({"heading": t("meaning.fixed_heading"), "text": fixed})
+    lowered = sentences.tightened(report.participants, t)
+    parts.append({"heading": t("meaning.fixed_heading"), "text": f"{fixed} {lowered}".rstrip()})
     parts.append({"heading": t("print.terms_heading"), "text": t("print.terms")})
     return parts
 

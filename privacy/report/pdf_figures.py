@@ -137,7 +137,7 @@ def participant_figures(participant: ParticipantBudget, t: Catalogue) -> dict[st
 
 
 def _epochs(participant: ParticipantBudget, t: Catalogue) -> list[list[str]]:
-    """A line for each charter that something was charged under, then both ways to take all of them together."""
+    """A line for each charter that something was charged under, then the ways to take all of them together."""
     life = participant.lifetime
     if life is None or not life.epochs:
         return []
@@ -148,6 +148,7 @@ def _epochs(participant: ParticipantBudget, t: Catalogue) -> list[list[str]]:
     ]
     if len(lines) == 1:
         return lines
+    lines.append([t("lifetime.capped"), "", *_spent(life.capped)])
     lines.append([t("lifetime.summed"), charged, *_spent(life.summed)])
     if life.composed is not None:
         lines.append([t("lifetime.composed"), charged, *_spent(life.composed)])

@@ -5,11 +5,18 @@ Texts are plain: whoever puts one into a page escapes it (catalogue.py).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from privacy.ledger.entry import OfficersAction
 from privacy.report import shown
-from privacy.report.budget_report import Acknowledgement, BudgetReport, RaisedAlarm, ReportedAlarm, ReportedEntry
+from privacy.report.budget_report import (
+    Acknowledgement,
+    BudgetReport,
+    ParticipantBudget,
+    RaisedAlarm,
+    ReportedAlarm,
+    ReportedEntry,
+)
 from privacy.report.catalogue import Catalogue
 
 
@@ -33,6 +40,13 @@ def _action(action: OfficersAction, t: Catalogue) -> str:
         in_sum, alone = shown.plain(caps.epsilon_in_sum), shown.plain(caps.epsilon_alone)
         said.append(t("action.new_caps", in_sum=in_sum, alone=alone))
     return "; ".join(said)
+
+
+def tightened(participants: Iterable[ParticipantBudget], t: Catalogue) -> str:
+    """What caps that officers tightened are worth; empty where there are none."""
+    caps = [(one.name, one.tightened_from) for one in participants if one.tightened_from is not None]
+    who = (f"{name} {shown.plain(old.epsilon_in_sum)} / {shown.plain(old.epsilon_alone)}" for name, old in caps)
+    return t("meaning.tightened", who=", ".join(who)) if caps else ""
 
 
 def alarm_text(kind: str, detail: Mapping[str, str | int | float], t: Catalogue) -> str:

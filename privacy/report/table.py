@@ -5,7 +5,7 @@ Rules:
    the charter and the period, so a line that was cut out still says what it rests on.
 2. Kinds: `budget` (one participant and guarantee), `row` (one participant and row of the charter's table), `shared`
    (a record that so many holders have), `epoch` (what one charter cost), `lifetime` (all of them, by `composition`:
-   summed or composed), `entry` (one ledger entry of the period; `epoch` is its charter's), `alarm`.
+   capped, summed or composed), `entry` (one ledger entry of the period; `epoch` is its charter's), `alarm`.
 3. A text that a spreadsheet would take for a formula gets an apostrophe in front; figures never do. An infinite
    epsilon is the word infinite, what does not apply is empty.
 """
@@ -129,9 +129,9 @@ def _over_time(participant: ParticipantBudget) -> Iterator[Mapping[str, object]]
 
 def _lifetime(life: Lifetime) -> Iterator[Mapping[str, object]]:
     for epoch in life.epochs:
-        for line in _spent(epoch.spent):
-            yield {"line": "epoch", "epoch": epoch.epoch, "charged": epoch.charged, **line}
-    for name, spent in (("summed", life.summed), ("composed", life.composed)):
+        for line, cap in zip(_spent(epoch.spent), _spent(epoch.capped), strict=True):
+            yield {"line": "epoch", "epoch": epoch.epoch, "charged": epoch.charged, "cap": cap["epsilon"], **line}
+    for name, spent in (("capped", life.capped), ("summed", life.summed), ("composed", life.composed)):
         for line in _spent(spent) if spent is not None else ():
             yield {"line": "lifetime", "composition": name, **line}
 

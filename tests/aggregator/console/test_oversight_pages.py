@@ -62,7 +62,10 @@ def test_a_cap_is_tightened_by_the_form(driver: RoundDriver, running: Running, p
     text = running.http.get(page).text
     assert "of 1.5" in text
     assert "tightened by kim" in text
-    assert "of 1.5" in running.http.get("/console").text
+    overview = running.http.get("/console").text
+    assert "of 1.5" in overview
+    for shown in (text, overview):
+        assert shown.count("did not come from what rounds had shown") == 1
     looser = send(running, f"{page}/tighten", {**caps, "epsilon_in_sum": "2", "reason": "more"}, page=page)
     assert looser.status_code == 422
     for wrong in ("nan", "-1", "x", "1e999"):

@@ -1,7 +1,7 @@
 """Epsilons that others published, rebuilt by their method, and the exact cost, which may not be above them.
 
 Abadi et al. 2016 stand in test_accountant.py. Of Kairouz et al. 2021 (arXiv 2102.06387, distributed discrete
-Gaussian) and Gopi et al. 2021 (arXiv 2106.02848) no table of epsilons with all its parameters could be read here.
+Gaussian) and Gopi et al. 2021 (arXiv 2106.02848) no table of epsilons is taken over.
 What stands for them is derived: the concentrated-DP bound that the first adds up, and the closed form by which the
 second's own tests check an accountant.
 """

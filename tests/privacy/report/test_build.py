@@ -212,6 +212,8 @@ def test_a_tightened_cap_is_the_cap_from_then_on_for_that_participant() -> None:
     assert [budget.cap for budget in birch.guarantees] == [5.0, 30.0]
     assert [row.count for row in birch.rows if row.name == "training"] == [4]
     assert birch.rounds_left == 2
+    assert birch.tightened_from == CHARTER.entry("birch").caps
+    assert aster.tightened_from is None
     assert (aster.guarantees[0].cap, aster.rounds_left) == (8.0, 8)
     before = _report(writer, period=Period(start=None, end=at)).participants[1]
     assert before.guarantees[0].cap == 8.0

@@ -37,7 +37,10 @@ def test_epochs_add_up_and_compose_to_less_where_h_is_the_same() -> None:
     first, second = (line.spent for line in found.epochs)
     assert first.in_sum == epsilon([(EVENT, 3)], 1e-5, Guarantee.IN_SUM, 2)
     assert second.alone == epsilon([(EVENT, 2)], 1e-5, Guarantee.ALONE, 2)
-    assert found.summed.delta == pytest.approx(2e-5)
+    assert found.summed.delta == found.capped.delta == pytest.approx(2e-5)
+    caps = [charter.entry("aster").caps for charter in (FIRST, SECOND)]
+    assert found.capped.in_sum == sum(one.epsilon_in_sum for one in caps) > found.summed.in_sum  # type: ignore[operator]
+    assert found.capped.alone == sum(one.epsilon_alone for one in caps)
     assert found.summed.in_sum == first.in_sum + second.in_sum  # type: ignore[operator]
     assert found.composed is not None
     assert found.composed.delta == 1e-5
@@ -62,6 +65,7 @@ def test_kind_none_is_remembered_and_nothing_costs_nothing() -> None:
     found = lifetime(writer.entries, "aster", ALL)
     assert found.epochs[1].spent.in_sum != "infinite"
     assert (found.summed.in_sum, found.summed.alone) == ("infinite", "infinite")
+    assert (found.capped.in_sum, found.capped.alone) == ("infinite", "infinite")
     assert found.composed is not None
     assert found.composed.alone == "infinite"
     nothing = lifetime(writer.entries, "cedar", ALL)

@@ -96,14 +96,30 @@ def test_what_earlier_charters_cost_is_printed(other_rule: bool) -> None:
     assert line["values"] == ["2", "7", *summed, *held[1:]]
     one = pdf_data.printed(over_two_charters(other_rule=other_rule, only=True), "en")["participants"][0]
     names = [name for name, *_ in one["epochs"]]
-    assert names[:3] == [
+    assert names[:4] == [
         *(f"epoch {e.epoch} · {e.charter[:16]}" for e in first.lifetime.epochs),
-        "Sum of all charters",
+        "Caps of all charters added up",
+        "Spent under all charters, added up",
     ]
-    assert names[3:] == ([] if other_rule else ["All charters taken together"])
-    assert one["epochs"][2] == ["Sum of all charters", "7", *summed]
+    assert names[4:] == ([] if other_rule else ["Spent under all charters, taken together"])
+    # The charters' own caps, 8 and 34 in each, although officers tightened the second.
+    assert one["epochs"][2] == ["Caps of all charters added up", "", "16.00", "68.00", "2 × 10⁻⁵"]
+    assert one["epochs"][3] == ["Spent under all charters, added up", "7", *summed]
     assert one["shared"] == [[str(holders), value] for holders, value in enumerate(held, start=1)]
     assert ("honest contributors changed" in one["epochs_note"]) == other_rule
+
+
+@pytest.mark.parametrize(
+    ("language", "said"), [("en", "did not come from what rounds had shown"), ("ko", "강화하기로 한 결정이")]
+)
+def test_what_a_tightened_cap_is_worth_is_said_and_only_where_there_is_one(language: str, said: str) -> None:
+    made = over_two_charters(only=True)
+    old = made.participants[0].tightened_from
+    assert old is not None
+    assert (old.epsilon_in_sum, old.epsilon_alone) == (8.0, 34.0)
+    texts = [part["text"] for part in pdf_data.printed(made, language)["meaning"]]
+    assert sum(said in text and "8 / 34" in text for text in texts) == 1
+    assert not any(said in part["text"] for part in pdf_data.printed(report(), language)["meaning"])
 
 
 def test_charts_are_of_those_who_spent_most() -> None:

@@ -145,12 +145,13 @@ def test_a_page_states_what_every_charter_cost_and_units_that_several_hold(other
         life = participant.lifetime
         assert life is not None
         stated = [*(one.spent for one in life.epochs), life.summed, *([life.composed] if life.composed else [])]
+        stated += [life.capped] if len(life.epochs) > 1 else []
         for spent in stated:
             cells = (charts.number(spent.in_sum), charts.number(spent.alone), shown.delta(spent.delta))
             assert "".join(f'<td class="number">{cell}</td>' for cell in cells) in text
         for one in participant.shared:
             assert f'<td>{one.holders}</td><td class="number">{charts.number(one.in_sum)}</td>' in text
-    assert ("All charters taken together" in text) != other_rule
+    assert ("Spent under all charters, taken together" in text) != other_rule
     assert ("honest contributors changed" in text) == other_rule
     assert "Nothing was charged under any charter." in render_html(_report(rounds=0))
 
