@@ -2,10 +2,11 @@
 
 Rules:
 1. The service's chain is verified entry by entry up to a checkpoint that it signed; what was seen never changes.
-   Whether others' entries keep to their charters is for whoever verifies an export (privacy/ledger/verification.py).
-2. This partner's charges on both chains are the same list of (charter, plan, round, attempt, event). A charge that only
-   the service has, for an attempt that this journal joined, is taken over; for one it never joined, this folder
-   is older than the charge: RolledBack. A charge that only this partner has is the service's fault: LedgerBroken.
+   Whether others' entries keep to their charters is for whoever verifies an export (ledger/verification.py).
+2. This partner's charges on both chains are the same list of (charter, plan, round, attempt, event). A charge that
+   only the service has, for an attempt that this journal joined, is taken over; for one it never joined, this
+   folder is older than the charge: RolledBack. A charge that only this partner has is the service's fault:
+   LedgerBroken.
 3. A charge under a charter that names other keys for this partner was made by a folder that was lost: this one,
    which enrolled anew, takes it over. A record does not forget, and neither does its budget.
 4. Only what was compared is countersigned.

@@ -77,7 +77,7 @@ def tighten(budget: Budget, caps: Caps, honest: int) -> dict[str, int]:
     2602.06756): so the table itself shrinks, and what it may still hold fits as a whole. What is charged or
     reserved stays; of the room that is left every row keeps the same share, the largest that fits. Charges that no
     row covers count as they are. Under a Renyi filter counts stay and none is given: the tighter caps lower its
-    bound, a valid stop rule by itself. Raises BudgetExhausted where what is taken costs more than the caps
+    bound (decision 13 says what that is worth). Raises BudgetExhausted where what is taken costs more than the caps
     already.
     """
     if budget.renyi is not None:
