@@ -53,7 +53,7 @@ class RowTotals:
 
 @dataclass
 class ChainTotals:
-    """Running totals by (charter, participant, row), what each (participant, plan) stands at, each plan's charter."""
+    """Running totals by (charter, participant, row); where each (participant, plan) stands; plans' charters."""
 
     rows: dict[tuple[str, str, str], RowTotals] = field(default_factory=dict)
     attempts: dict[tuple[str, str], tuple[EntryKind, BudgetChange]] = field(default_factory=dict)
