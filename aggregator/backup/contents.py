@@ -7,8 +7,8 @@ Rules:
    database, so the manifest's signature covers it too, and no list of blobs can disagree with the database.
 3. The blobs of a backup are those that the database refers to and retention still keeps. What was cut off by a
    crash, or is about to be deleted, is no part of it.
-4. No key is in it: `server.key` stays out, and whoever holds a backup can sign nothing. Restoring needs the key. The
-   settings are as they were, with whatever secrets were written into them.
+4. No key is in it: `server.key` stays out, and whoever holds a backup can sign nothing. Restoring needs the key.
+   The settings are as they were, with whatever secrets were written into them.
 """
 
 from __future__ import annotations
