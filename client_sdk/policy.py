@@ -1,7 +1,8 @@
 """What this partner will not do, whoever asks (protocol 6.4): its own caps, and a stop after void attempts.
 
 Rules:
-1. Both epsilons of everything charged and of the plan at hand stay within this machine's policy; under a charter
+1. Both epsilons of everything charged under a charter, and of the plan at hand, stay within this machine's policy.
+   What earlier charters cost is not added: `chorale-partner budget` tells it before the next is accepted. Under one
    with a filter by a filter of the same order made for the policy's epsilons, for a running PLD is no valid rule.
 2. After `max_void_attempts` charged attempts in a row without a result it stops; only a person on this machine
    resumes it, with a reason that is written down. Nothing that comes from the service lifts it.

@@ -84,7 +84,7 @@ def participant_page(service: Service, standings: Standings, viewer: Viewer, par
         alarms=tuple(alarm for alarm in raised if alarm.participant == partner),
         names={one.partner: one.name for one in charter.roster},
         suspension=row,
-        below_n_min=charter.n_max - len(stopped | {partner}) < charter.n_min,
+        below_n_min=len(set(charter.partners) - stopped - {partner}) < charter.n_min,
         n_min=charter.n_min,
         forecast=used_up,
     )

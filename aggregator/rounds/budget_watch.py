@@ -1,5 +1,8 @@
 """Says in time that a budget is running out: an alarm at each of MARKS, for each guarantee of each participant.
 
+The caps are those in effect: one that officers tighten is marked anew. A row or a filter may end before a cap does;
+the rounds left are on the pages.
+
 Rules:
 1. It looks every LOOK_SECONDS, beside the rounds and never within their transactions: an epsilon costs tens of
    milliseconds.
@@ -13,17 +16,18 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import Counter
+from collections.abc import Mapping
 
 import structlog
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from aggregator.rounds.records import charter_in_force
-from aggregator.storage import ledger
+from aggregator.storage import ledger, oversight
 from aggregator.storage.alarms import raise_alarm
 from aggregator.storage.service import Service
 from aggregator.storage.tables import HoldingRow
-from privacy.dp.budget import HoldingState
+from privacy.dp.budget import Caps, HoldingState
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.errors import WrongState
 from privacy.protocol.messages import Charter
@@ -40,7 +44,7 @@ _log = structlog.get_logger("chorale.budgets")
 class BudgetWatch:
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._seen: dict[tuple[str, str], int] = {}
+        self._seen: dict[tuple[str, str, Caps], int] = {}
         self._head = ""
 
     async def run(self) -> None:
@@ -62,13 +66,18 @@ class BudgetWatch:
                 digest, charter = charter_in_force(session)
             except WrongState:
                 return
-            due = self._due(session, digest, charter)
+            caps = {
+                name: oversight.caps(session, digest, name) or charter.entry(name).caps for name in charter.partners
+            }
+            due = self._due(session, digest, charter, caps)
         for participant, spent in due.items():
-            self._compare(digest, charter, participant, figures.counts(spent.elements()))
-            self._seen[(digest, participant)] = spent.total()
+            self._compare(digest, charter, participant, figures.counts(spent.elements()), caps[participant])
+            self._seen[(digest, participant, caps[participant])] = spent.total()
         self._head = head
 
-    def _due(self, session: Session, digest: str, charter: Charter) -> dict[str, Counter[PrivacyEvent]]:
+    def _due(
+        self, session: Session, digest: str, charter: Charter, caps: Mapping[str, Caps]
+    ) -> dict[str, Counter[PrivacyEvent]]:
         charged: dict[str, Counter[PrivacyEvent]] = {}
         query = (
             select(HoldingRow.participant, HoldingRow.event, func.count())
@@ -79,15 +88,15 @@ class BudgetWatch:
             charged.setdefault(participant, Counter())[PrivacyEvent.model_validate_json(event)] += count
         total = sum(row.count for row in charter.table)
         step = max(1, math.floor(STEP * total))
+        seen = {name: self._seen.get((digest, name, caps[name]), 0) for name in charged}
         return {
             participant: spent
             for participant, spent in charged.items()
-            if spent.total() >= self._seen.get((digest, participant), 0) + step
-            or (spent.total() >= total and self._seen.get((digest, participant)) != spent.total())
+            if spent.total() >= seen[participant] + step
+            or (spent.total() >= total and seen[participant] != spent.total())
         }
 
-    def _compare(self, digest: str, charter: Charter, participant: str, spent: figures.Counts) -> None:
-        caps = charter.entry(participant).caps
+    def _compare(self, digest: str, charter: Charter, participant: str, spent: figures.Counts, caps: Caps) -> None:
         for guarantee in Guarantee:
             epsilon = figures.epsilon(spent, caps.delta, guarantee, charter.honest)
             cap = caps.epsilon_for(guarantee)

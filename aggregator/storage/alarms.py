@@ -65,7 +65,7 @@ KINDS: Final[Mapping[str, AlarmKind]] = {
     # All of J confirmed, and no state has a quorum.
     "states_disagree": AlarmKind(("plan",), _ATTEMPT, grave=True),
     # `guarantee` is "in_sum" or "alone"; `percent` the share of the cap that was passed.
-    "budget_nearly_spent": AlarmKind(("charter", "guarantee", "percent"), ("epsilon", "cap")),
+    "budget_nearly_spent": AlarmKind(("charter", "guarantee", "percent", "cap"), ("epsilon",)),
     # An officer stopped a participant; `entry` is the ledger entry that says so.
     "suspended": AlarmKind(("entry",), ("officer",)),
     # Somebody tried an account's password or code too often; `day` is UTC, as YYYY-MM-DD.

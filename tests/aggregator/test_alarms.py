@@ -11,10 +11,12 @@ import pytest
 from fastapi.testclient import TestClient
 
 from aggregator.app import create_app
+from aggregator.rounds import oversight
 from aggregator.rounds.budget_watch import MARKS, BudgetWatch
 from aggregator.storage import alarms
 from aggregator.storage.alarms import Alarm, count_alarms, raise_alarm
 from aggregator.storage.database import Database
+from aggregator.storage.sessions import CONSORTIUM, Viewer
 from privacy.dp.events import Guarantee
 from privacy.errors import MalformedMessage, NotFound
 from privacy.he.boxes import BoxKey
@@ -170,6 +172,31 @@ def test_a_budget_that_is_nearly_spent_raises_one_at_each_mark(
         }
         with running.service.database.read() as session:
             assert count_alarms(session, None) == len(Guarantee) * len(marks) * driver.charter.n_max
+
+
+def test_a_cap_that_officers_tightened_is_the_one_that_is_nearly_spent(
+    driver: RoundDriver, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of the charter's cap is all of the tightened one; the watch looks again though nothing was charged."""
+    driver.join_all()
+    name, caps = driver.names[0], driver.charter.roster[0].caps
+    watch = BudgetWatch(running.service)
+    real = figures.epsilon
+    half = 0.5 * caps.epsilon_in_sum
+    monkeypatch.setattr(figures, "epsilon", lambda spent, delta, guarantee, honest: 0.49 * caps.epsilon_in_sum)
+    watch.look()
+    assert _raised(running) == {}
+    monkeypatch.setattr(figures, "epsilon", real)
+    officer = Viewer("kim", "kim", "officer", CONSORTIUM, 2e9)
+    assert oversight.tighten_caps(running.service, officer, name, half, caps.epsilon_alone, "less for us")
+    monkeypatch.setattr(figures, "epsilon", lambda spent, delta, guarantee, honest: 0.49 * caps.epsilon_in_sum)
+    watch.look()
+    with running.service.database.read() as session:
+        raised = alarms.alarms(session, name, 99)
+        assert count_alarms(session, None) == len(MARKS)
+    assert {(one.detail["guarantee"], one.detail["percent"], one.detail["cap"]) for one in raised} == {
+        ("in_sum", mark, half) for mark in MARKS
+    }
 
 
 @pytest.fixture
