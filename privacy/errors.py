@@ -296,6 +296,8 @@ class ServiceUnavailable(ChoraleError):
 class BodyTooSlow(ServiceUnavailable):
     """A request's body that does not keep a pace. It was not taken; its connection ends."""
 
+    code = "body-too-slow"
+
 
 class ConfigurationError(ChoraleError):
     """A settings file, flag or folder that cannot be used as it is."""

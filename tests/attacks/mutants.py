@@ -351,8 +351,8 @@ MUTANTS: Final = (
     Mutant(
         "6.4 charges are on both ledgers",
         _LEDGER,
-        "if other is None or _what(other) != _what(change):",
-        "if False:",
+        "if other is None or _what(other) != _what(change) or under not in",
+        "if False and under not in",
         (_OWN + "test_a_charge_that_the_service_does_not_have_is_an_alarm",),
     ),
     Mutant(
