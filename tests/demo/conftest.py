@@ -23,7 +23,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=880,
+        timeout=1750,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "out" / "demo"

@@ -27,12 +27,14 @@ def test_every_promise_holds(first: int) -> None:
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("first", MORE[::BATCH])
 def test_every_promise_holds_in_more_weathers(first: int) -> None:
     check(first)
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1200)
 def test_a_service_that_was_handed_back_what_it_lost_keeps_every_promise() -> None:
     for seed in RECOVERED:
         result = run(seed)

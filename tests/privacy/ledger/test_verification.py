@@ -80,7 +80,7 @@ def test_an_export_of_nothing_verifies() -> None:
     assert verify_export(export_of(ChainWriter(MADE.digest), MADE)).head.count == 0
 
 
-@pytest.mark.parametrize("step", [97, pytest.param(1, marks=[pytest.mark.full, pytest.mark.timeout(900)])])
+@pytest.mark.parametrize("step", [97, pytest.param(1, marks=[pytest.mark.full, pytest.mark.timeout(1800)])])
 @pytest.mark.parametrize("made", [small_export, small_own_export])
 def test_every_changed_byte_is_refused_at_its_line_or_the_one_after(
     made: Callable[[], list[bytes]], step: int
