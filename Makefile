@@ -39,7 +39,7 @@ test: lint unit
 
 # What `make test` leaves out: browsers, PostgreSQL, the demo, whole sieges, more seeds.
 test-full: lint
-	$(BIN)/pytest -n 3 --dist loadgroup -rs -m full
+	$(BIN)/pytest -n 3 --dist loadfile -rs -m full
 
 # Whole rounds under faults, by seed: make simulate SEEDS=20000 FIRST=0
 SEEDS ?= 200
