@@ -37,7 +37,8 @@ unit: $(VENV)/.installed
 
 test: lint unit
 
-# What `make test` leaves out: browsers, PostgreSQL, the demo, whole sieges, more seeds.
+# What `make test` leaves out: browsers, PostgreSQL, the demo, whole sieges, more seeds. A file stays in one process,
+# for its fixtures are dear; xdist 3.8's groups would say so by test, but pytest 9.2 does not let it mark them.
 test-full: lint
 	$(BIN)/pytest -n 3 --dist loadfile -rs -m full
 

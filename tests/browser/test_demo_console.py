@@ -11,7 +11,7 @@ from tests.browser import browsing
 from tests.browser.conftest import set_up
 from tests.browser.consortium_on_show import OnShow
 
-pytestmark = [pytest.mark.full, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.full
 
 
 def test_visitors_look_and_officers_act(shown: OnShow) -> None:

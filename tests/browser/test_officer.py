@@ -24,7 +24,7 @@ from tests.consortium import done, refused
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.full, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.full
 
 
 def _act(page: Page, form: str, reason: str, **fields: str) -> None:

@@ -19,7 +19,7 @@ from tests.browser.consortium_on_show import OnShow
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.full, pytest.mark.xdist_group("browser")]
+pytestmark = pytest.mark.full
 
 LANGUAGES = ("en", "ko")
 NARROW = 390

@@ -17,7 +17,7 @@ from rich.console import Console
 from deploy.demo.check import Check, Report
 
 ROOT = Path(__file__).parents[2]
-pytestmark = [pytest.mark.full, pytest.mark.system, pytest.mark.timeout(1800), pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.full, pytest.mark.system, pytest.mark.timeout(1800)]
 
 
 def checked(out: Path) -> tuple[int, str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.full, pytest.mark.system, pytest.mark.timeout(1800), pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.full, pytest.mark.system, pytest.mark.timeout(1800)]
 
 
 def test_the_summary_and_the_reports(demo: Path) -> None:

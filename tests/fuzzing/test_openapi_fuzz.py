@@ -31,7 +31,7 @@ from tests.consortium import SeededSource, TestConsortium
 from tests.fuzzing.document import DOCUMENT, generable
 from tests.fuzzing.sending import Manner, Standing, manners
 
-pytestmark = [pytest.mark.full, pytest.mark.xdist_group("openapi")]
+pytestmark = pytest.mark.full
 
 # What ends the round comes last: behind it there is less to reach.
 ROUTES = sorted(

@@ -70,7 +70,6 @@ def shoot(seen: Browsing, name: str) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.xdist_group("oidc-provider")
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_an_account_from_its_link_to_signing_out(served: Served, language: str) -> None:
     link = served.account("kim")
@@ -128,7 +127,6 @@ def test_an_account_from_its_link_to_signing_out(served: Served, language: str) 
 
 
 @pytest.mark.full
-@pytest.mark.xdist_group("oidc-provider")
 def test_through_a_provider_on_another_site(served: Served) -> None:
     served.account("lee", subject="lee")
     with browsing(locale="en-GB") as seen:

@@ -63,7 +63,6 @@ def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TestClien
 
 
 @pytest.mark.full
-@pytest.mark.xdist_group("oidc-provider")
 def test_end_to_end_with_a_certified_provider(served: TestClient) -> None:
     service: Service = served.app.state.service  # type: ignore[attr-defined]
     account(service, "kim", email="kim@aster.example")
@@ -95,7 +94,6 @@ def test_end_to_end_with_a_certified_provider(served: TestClient) -> None:
 
 
 @pytest.mark.full
-@pytest.mark.xdist_group("oidc-provider")
 def test_a_code_brought_to_another_browser_is_refused(served: TestClient) -> None:
     service: Service = served.app.state.service  # type: ignore[attr-defined]
     account(service, "kim", subject="kim")
