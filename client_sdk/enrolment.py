@@ -132,13 +132,15 @@ def accept_charter(partner: Partner, offered: Offered, confirmed_digest: str, co
             f"{charter.digest}",
             "read its words again and compare them with the others'",
         )
+    policy = Policy(partner.settings, partner.journal, partner.own_ledger)
     _check_own_entry(partner, charter)
     check_charter(charter)
-    Policy(partner.settings, partner.journal, partner.own_ledger).check_charter(charter, partner.name)
+    policy.check_charter(charter, partner.name)
     _check_succession(partner, charter)
     require_consent(partner, charter, consent)
     acceptance = partner.sign(CharterAcceptance(charter=charter.digest, partner=partner.name))
     _take_up_the_past(partner, charter)
+    policy.check_lifetime(charter, partner.name, (signed.body for signed in partner.charters()))
     partner.pin(offered.signed)
     partner.service.accept_charter(acceptance)
 

@@ -2,8 +2,9 @@
 
 Rules:
 1. Both epsilons of everything charged under a charter, and of the plan at hand, stay within this machine's policy.
-   What earlier charters cost is not added: `chorale-partner budget` tells it before the next is accepted. Under one
-   with a filter by a filter of the same order made for the policy's epsilons, for a running PLD is no valid rule.
+   Under a charter with a filter that is decided by a filter of the same order made for the policy's epsilons, for a
+   running PLD is no valid rule. The caps of all charters accepted here add up to no more than the policy's limits
+   for a lifetime, where it has them: a charter that would pass them is not signed.
 2. After `max_void_attempts` charged attempts in a row without a result it stops; only a person on this machine
    resumes it, with a reason that is written down. Nothing that comes from the service lifts it.
 3. Events without protection (kind *none*) need `allow_unprotected` here, besides the charter's word.
@@ -12,6 +13,7 @@ Rules:
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 from client_sdk.journal import Journal
 from client_sdk.own_ledger import OwnLedger
@@ -24,6 +26,13 @@ from privacy.protocol.messages import Charter, Plan
 
 RESUME = "resume"
 _Rows = tuple[tuple[PrivacyEvent, int], ...]
+
+
+def capped(charter: Charter, partner: str, accepted: Iterable[Charter]) -> dict[Guarantee, float]:
+    """What a partner may spend under a charter and all others that it accepted, caps added up."""
+    all_of_them = {one.digest: one for one in (*accepted, charter)}
+    caps = [one.entry(partner).caps for one in all_of_them.values()]
+    return {guarantee: math.fsum(cap.epsilon_for(guarantee) for cap in caps) for guarantee in Guarantee}
 
 
 class Policy:
@@ -64,6 +73,24 @@ class Policy:
                 "one that allows kind none",
                 "set policy.allow_unprotected only if data without any protection is meant",
             )
+
+    def check_lifetime(self, charter: Charter, partner: str, accepted: Iterable[Charter]) -> None:
+        """Before a charter is signed: its caps and those of all others accepted, whatever was spent of them.
+
+        Epsilons add up whatever the events were (Dwork and Roth 2014, theorem 3.16). Raises PolicyRefused.
+        """
+        for guarantee, total in capped(charter, partner, accepted).items():
+            limit = (
+                self.limits.max_lifetime_epsilon_alone
+                if guarantee is Guarantee.ALONE
+                else self.limits.max_lifetime_epsilon_in_sum
+            )
+            if limit is not None and total > limit:
+                raise PolicyRefused(
+                    f"caps of all charters that add up to at most {limit:g} ({guarantee.value})",
+                    f"{total:g} with this one",
+                    "have it drafted with smaller caps, or change policy in partner.toml",
+                )
 
     def check_records(self, charter: Charter, partner: str, records: int) -> None:
         """Before training on so many records, which may be more than this machine's policy names (protocol 6.1).

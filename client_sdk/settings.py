@@ -42,12 +42,15 @@ class FolderSection(Model):
 class PolicySection(Model):
     """What this partner will not go beyond, whatever the service asks.
 
+    max_lifetime_epsilon_*: over every charter accepted here, caps added up; no limit where absent.
     records: how many records it holds, for the check delta <= 1 / (10 x records) (protocol 6.1). officer_key: file
     with the public key of this partner's security officer, without whose consent no charter is accepted.
     """
 
     max_epsilon_alone: Epsilon
     max_epsilon_in_sum: Epsilon
+    max_lifetime_epsilon_alone: Epsilon | None = None
+    max_lifetime_epsilon_in_sum: Epsilon | None = None
     max_void_attempts: Annotated[int, Field(ge=1, le=1000)] = 2
     records: Annotated[int, Field(ge=1)]
     allow_unprotected: bool = False

@@ -21,6 +21,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecu
 from typing import Any
 
 from aggregator.rounds.blind_sum import sum_shard
+from privacy.errors import ChoraleError
 from privacy.protocol.problems import error_of
 
 PASSED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "OMP_NUM_THREADS", "NUMBA_CACHE_DIR")
@@ -56,11 +57,11 @@ class SumWorkers(Executor):
         worker = worker or _Worker()
         try:
             digest = worker.add(uploads, target, size)
-        except BrokenExecutor:
-            worker.end()
-            raise
-        except Exception:
+        except (ChoraleError, OSError):
             self._rest(worker)
+            raise
+        except BaseException:
+            worker.end()  # what it answers next could be the answer to this
             raise
         self._rest(worker)
         return digest

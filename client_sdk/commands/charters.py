@@ -23,6 +23,8 @@ from client_sdk.commands.options import (
 )
 from client_sdk.durable import write_durably
 from client_sdk.enrolment import Offered
+from client_sdk.partner import Partner
+from client_sdk.policy import capped
 from client_sdk.settings import load_settings
 from client_sdk.terminal import passphrase_prompt
 from privacy.errors import ConfigurationError, ServiceUnavailable
@@ -57,10 +59,12 @@ def show(config: Config = Path(DEFAULT_CONFIG), wait: Wait = 0, json: AsJson = F
     with open_partner(config) as partner:
         offered = enrolment.offered_charter(partner, int(wait))
         anew = enrolment.other_keys(partner, offered.charter)
+        together = _together(partner, offered.charter)
     if json:
-        print_json(_described(offered, anew))
+        print_json(_described(offered, anew) | {"all_charters": together})
     else:
         _print_charter(offered, anew)
+        _print_together(together)
 
 
 @charter_app.command()
@@ -78,6 +82,7 @@ def accept(
     with open_partner(config) as partner:
         offered = enrolment.offered_charter(partner, int(wait))
         anew = enrolment.other_keys(partner, offered.charter)
+        _print_together(_together(partner, offered.charter))
         agreed = _confirmed(offered, anew) if digest is None else digest
         enrolment.accept_charter(partner, offered, agreed, consent)
         out().print(f"Accepted charter {offered.charter.digest}.")
@@ -187,6 +192,20 @@ def _print_charter(offered: Offered, anew: tuple[str, ...]) -> None:
             f"[bold]{name} has other keys than in the charter before: ask it, not the service,"
             " whether it enrolled anew[/]"
         )
+
+
+def _together(partner: Partner, charter: Charter) -> dict[str, float]:
+    """By guarantee, the caps of this and every charter accepted before, added up; empty where it has none."""
+    if partner.name not in charter.partners:
+        return {}
+    accepted = [signed.body for signed in partner.charters()]
+    return {guarantee.value: total for guarantee, total in capped(charter, partner.name, accepted).items()}
+
+
+def _print_together(together: dict[str, float]) -> None:
+    if together:
+        totals = ", ".join(f"{total:g} {name.replace('_', ' ')}" for name, total in together.items())
+        out().print(f"Your caps of this and every charter that you accepted add up to epsilon {totals}.")
 
 
 def _described(offered: Offered, anew: tuple[str, ...]) -> dict[str, Any]:

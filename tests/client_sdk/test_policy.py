@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,27 @@ def test_delta_holds_for_the_records_that_are_trained_on(folder: Folder) -> None
     folder.policy.check_records(CHARTER, "p0", 10_000)
     with pytest.raises(UnsafeParameters, match="10001 records"):
         folder.policy.check_records(CHARTER, "p0", 10_001)
+
+
+def test_caps_of_all_charters_stay_within_a_lifetimes_limit(tmp_path: Path) -> None:
+    """What was accepted adds up, spent or not; the same charter twice is one."""
+    caps = CHARTER.entry("p0").caps
+    later = CHARTER.model_copy(update={"epoch": 2, "previous": CHARTER.digest})
+    text = SETTINGS.format(name="p0", title="P0", url="http://127.0.0.1:1", patience=1.0)
+
+    def policy(limits: str) -> Policy:
+        (tmp_path / "partner.toml").write_text(text.replace("[policy]", f"[policy]\n{limits}"))
+        return Policy(load_settings(tmp_path / "partner.toml").settings, journal, OwnLedger(journal, "p0"))
+
+    with closing(Journal(tmp_path / "journal.sqlite")) as journal:
+        policy("").check_lifetime(later, "p0", [CHARTER])
+        enough = policy(f"max_lifetime_epsilon_in_sum = {2 * caps.epsilon_in_sum}")
+        enough.check_lifetime(later, "p0", [CHARTER, later])
+        for name, cap in (("in_sum", caps.epsilon_in_sum), ("alone", caps.epsilon_alone)):
+            small = policy(f"max_lifetime_epsilon_{name} = {1.99 * cap}")
+            small.check_lifetime(CHARTER, "p0", [CHARTER])
+            with pytest.raises(PolicyRefused, match=f"{2 * cap:g} with this one"):
+                small.check_lifetime(later, "p0", [CHARTER])
 
 
 def test_two_void_attempts_stop_it_and_a_result_between_them_does_not(folder: Folder) -> None:
