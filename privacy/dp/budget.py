@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -43,6 +43,10 @@ class Caps(BaseModel):
         return self.epsilon_alone if guarantee is Guarantee.ALONE else self.epsilon_in_sum
 
 
+MAX_TABLE_STEPS: Final = 200_000
+"""Far more than campaigns run. Unbounded, a charter with little noise keeps whoever checks it busy for hours."""
+
+
 def check_table(table: Sequence[TableRow], caps: Caps, honest: int) -> None:
     """Rule 1. Rows of kind *none* claim nothing and are left out: whether they may stand is the charter's word.
 
@@ -51,6 +55,13 @@ def check_table(table: Sequence[TableRow], caps: Caps, honest: int) -> None:
     if len({row.name for row in table}) != len(table):
         raise UnsafeParameters("rows with names of their own", "a name that stands twice", "rename one of them")
     rows = [(row.event, row.count) for row in table if row.event.kind != "none"]
+    steps = sum(event.steps * count for event, count in rows)
+    if steps > MAX_TABLE_STEPS:
+        raise UnsafeParameters(
+            f"a table of at most {MAX_TABLE_STEPS:,} sampled Gaussians in all",
+            f"{steps:,}",
+            "lower counts or steps: what no campaign runs need not be allowed",
+        )
     for guarantee in Guarantee:
         cost = epsilon(rows, caps.delta, guarantee, honest)
         cap = caps.epsilon_for(guarantee)

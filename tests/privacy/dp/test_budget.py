@@ -147,6 +147,14 @@ def test_a_row_that_is_not_in_the_table() -> None:
         Budget(TABLE).remaining("z")
 
 
+def test_a_table_of_endless_steps_is_refused_before_it_is_accounted() -> None:
+    """A million times a million steps of little noise: hours of convolutions, where nothing bounds them."""
+    endless = PrivacyEvent(kind="local", noise_multiplier=0.3, sampling_rate=0.9, steps=1_000_000)
+    table = (TableRow(name="endless", event=endless, count=1_000_000),)
+    with pytest.raises(UnsafeParameters, match="sampled Gaussians in all"):
+        check_table(table, Caps(epsilon_alone=1e9, epsilon_in_sum=1e9, delta=1e-5), 4)
+
+
 def test_a_table_must_fit_both_caps() -> None:
     table = (TableRow(name="t", event=training(1.0, 0.05), count=100),)
     check_table(table, Caps(epsilon_alone=20.0, epsilon_in_sum=8.0, delta=1e-5), 4)
