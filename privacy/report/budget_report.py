@@ -78,12 +78,16 @@ class RowUse(Model):
 
 
 class ReportedEntry(Model):
-    """A ledger entry in short; the export has all of it. epoch: its charter's. action: what an officer did."""
+    """A ledger entry in short; the export has all of it.
+
+    epoch: its charter's. plan: the attempt's; each campaign counts its rounds from 1. action: an officer's.
+    """
 
     index: Positive
     at: UnixSeconds
     epoch: Positive
     kind: EntryKind
+    plan: Digest | None
     round: Positive | None
     attempt: Positive | None
     row: str | None

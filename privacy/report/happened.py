@@ -107,6 +107,7 @@ def reported_entry(entry: LedgerEntry, outcomes: Outcomes, epoch: int) -> Report
         at=entry.at,
         epoch=epoch,
         kind=entry.kind,
+        plan=change.plan if change else None,
         round=change.round if change else None,
         attempt=change.attempt if change else None,
         row=change.row if change else None,

@@ -22,7 +22,7 @@ MOST_ALARMS: Final = 6
 def activity(report: BudgetReport, alone: ParticipantBudget | None, t: Catalogue) -> list[tuple[str, str]]:
     entries = [entry for _, entry in _listed(report)]
     kinds = Counter(entry.kind for entry in entries)
-    attempts = {(one.epoch, one.round, one.attempt) for one in entries if one.kind in CHARGES}
+    attempts = {one.plan for one in entries if one.kind in CHARGES}
     return [
         (t("print.rounds_charged"), str(len(attempts))),
         (t("print.charges" if alone is None else "report.charged"), str(charges(entries))),

@@ -12,7 +12,7 @@ import pytest
 
 from privacy.errors import ConfigurationError
 from privacy.report import charts, fonts, pdf, pdf_data, pdf_figures, pdf_period
-from privacy.report.catalogue import LANGUAGES, PRINT, Catalogue
+from privacy.report.catalogue import LANGUAGES, PRINT, Catalogue, catalogue
 from privacy.report.pdf import render_pdf
 from tests import catalogues
 from tests.privacy.report.reports import NAMES, over_two_charters, report
@@ -83,6 +83,17 @@ def test_a_list_that_is_cut_short_says_so() -> None:
     data = pdf_data.printed(report(rounds=30, only=True), "en")
     assert len(data["happened"]) == pdf_period.MOST_ENTRIES
     assert "32; the newest 9 are shown" in data["happened_note"]  # 30 charges, a lapse, an action
+
+
+def test_two_campaigns_of_one_charter_have_attempts_of_their_own() -> None:
+    """Each counts its rounds from 1: the printed number of attempts is by plan."""
+    made = report(rounds=2)
+    alike = tuple(
+        one.model_copy(update={"entries": tuple(entry.model_copy(update={"round": 1}) for entry in one.entries)})
+        for one in made.participants
+    )
+    told = pdf_period.activity(made.model_copy(update={"participants": alike}), None, catalogue("en", PRINT))
+    assert told[0] == ("Attempts with a cohort", "2")
 
 
 @pytest.mark.parametrize("other_rule", [False, True])
