@@ -80,7 +80,7 @@ def budget(service: TheService, caller: Authentic) -> Response:
                     "count": row.count,
                     "left": standing.remaining(row.name),
                 }
-                for place, row in enumerate(charter.table)
+                for place, row in enumerate(standing.table)
             ]
             shown.append({"partner": participant, "rows": rows})
     return answer({"participants": shown})

@@ -142,6 +142,8 @@ def test_a_tighter_cap_leaves_a_table_that_fits_and_refuses_beyond_it(
         assert ledger.budget(session, charter, charter.digest, name).remaining(row.name) == 1
         other = ledger.budget(session, charter, charter.digest, driver.names[1])
         assert other.remaining(row.name) == row.count - 1
+    shown = done(driver.client(name).get("/v1/budget"))["participants"][0]["rows"][0]
+    assert (shown["count"], shown["left"]) == (2, 1), "the count in effect"
     (entry,) = _actions(running)
     assert entry.action is not None
     assert (entry.action.caps, entry.action.limits[0].count, entry.participant) == (wanted, 2, name)
