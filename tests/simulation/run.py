@@ -226,10 +226,12 @@ class _Run:
         return isinstance(error, BudgetExhausted)
 
     def _too_few(self) -> bool:
-        """Fewer than t members of an attempt's cohort could open it: nothing else can end it."""
-        ended = {digest for digest, _, state, _ in self.world.service.attempts(0.0) if RoundState(state).ended}
+        """Fewer than t members of an attempt's cohort could open it in all of its time: nothing else can end it."""
+        service = self.world.service
+        ended = {digest for digest, _, state, _ in service.attempts(0.0) if RoundState(state).ended}
+        young = {digest for digest, *_ in service.attempts(self.world.scheduler.now - LAST_SECONDS)}
         for digest in self.monitor.published():
-            if digest in ended:
+            if digest in ended | young:
                 continue
             records = [self._record(name, digest) for name in self.made.names]
             cohorts = [record.signed_cohort for record in records if record is not None and record.signed_cohort]
