@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ast
 import gzip
-import json
 import socket
 import struct
 import threading
@@ -134,7 +133,8 @@ def test_a_depth_bomb_sent_to_the_service_is_a_refused_message(driver: RoundDriv
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
 def test_a_compressed_request_is_never_unpacked(running: Running, encoding: str) -> None:
-    packed = gzip.compress(b" " * (8 << 20))
+    blank = b" " * (8 << 20)
+    packed = gzip.compress(blank) if encoding == "gzip" else zstandard.ZstdCompressor().compress(blank)
     answer = running.http.post("/v1/enrolments", content=packed, headers={"content-encoding": encoding})
     assert "Invalid JSON" in refused(answer, 422, "malformed-message")["came"]
 
@@ -237,14 +237,3 @@ def test_a_name_that_looks_like_anothers_or_like_a_path_is_none(name: str) -> No
     assert names.validate_python("partner-01") == "partner-01"
     with pytest.raises(ValidationError):
         names.validate_python(name)
-
-
-@pytest.mark.parametrize(
-    "target", ["..%2f..%2fserver.key", "%2e%2e", "....//", "\\..\\", "ab" * 31 + "/.", "A" * 64]
-)
-def test_no_id_in_a_path_is_a_path(running: Running, target: str) -> None:
-    """Digests and names are matched whole before they name a file."""
-    for route in (f"/v1/rounds/{target}", f"/v1/campaigns/{target}/state-boxes/{'ab' * 32}/partner-01"):
-        answer = running.http.get(route)
-        assert answer.status_code in (401, 404, 400, 422), answer.text
-    assert json.loads(running.http.get("/v1/about").content)
