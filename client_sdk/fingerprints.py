@@ -50,7 +50,7 @@ def check_fingerprints(
     of_sum: FingerprintValue,
     known: Mapping[str, FingerprintValue],
 ) -> dict[str, FingerprintValue]:
-    """Rule 4: the F_i of all of U, whose sum F(B) is. Raises FingerprintMismatch.
+    """The F_i of all of U, whose sum F(B) is. Raises FingerprintMismatch.
 
     `known`: those that count already; the others are computed from their uploads.
     """

@@ -137,7 +137,6 @@ class _Reading:
                         "go on with nothing: show every partner both, and find out who had the online key",
                     )
                 continue
-            joins = {join.body.partner: join for join in found.joins.values()}
             named = {member.partner: found.joins.get(member.join) for member in cohort.body.members}
             joins = {name: join for name, join in named.items() if join is not None}
             charter = self._charter(cohort)

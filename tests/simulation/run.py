@@ -18,6 +18,7 @@ import structlog
 
 from aggregator.operator.conductor import Assignment
 from aggregator.operator.planning import Phases, vector_layout
+from aggregator.storage import ledger
 from client_sdk.journal import AttemptRecord
 from privacy.errors import BudgetExhausted, ChoraleError, LedgerBroken, RolledBack
 from privacy.protocol.messages import Cohort, parse_signed
@@ -223,7 +224,18 @@ class _Run:
         """A refusal that this run gives cause for."""
         if isinstance(error, LedgerBroken | RolledBack):
             return self.monitor.restored
-        return isinstance(error, BudgetExhausted)
+        return isinstance(error, BudgetExhausted) and self._spent()
+
+    def _spent(self) -> bool:
+        """Somebody's row is used up, by the service's ledger or by its own: counted too much, it would not be."""
+        charter, budgets = self.made.charter, []
+        if self.world.service.up:
+            with self.world.service.database.read() as session:
+                budgets += [ledger.budget(session, charter, charter.digest, name) for name in self.made.names]
+        agents = [self.monitor.partners[name].agent for name in self.made.names]
+        budgets += [agent.partner.own_ledger.budget(charter) for agent in agents if agent is not None]
+        row = next(row for row in charter.table if row.name == "training")
+        return any(budget.taken(row.name) >= row.count for budget in budgets)
 
     def _too_few(self) -> bool:
         """Fewer than t members of an attempt's cohort could open it in all of its time: nothing else can end it."""
