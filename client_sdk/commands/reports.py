@@ -35,9 +35,14 @@ report_app = typer.Typer(help="Report on the privacy budget, and check such a re
 def report(
     context: typer.Context,
     config: Config = Path(DEFAULT_CONFIG),
-    file: Annotated[Path, typer.Option("--out", help="Where to write it.")] = Path("report.pdf"),
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--out", help="Where to write it: report.pdf unless told. Several times: one report, in each form."
+        ),
+    ] = None,
     form: Annotated[
-        str | None, typer.Option("--format", help="pdf, html, csv or json; else as the name ends.")
+        str | None, typer.Option("--format", help="pdf, html, csv or json; else as each name ends.")
     ] = None,
     first: Annotated[str | None, typer.Option("--from", help="First day, YYYY-MM-DD in UTC.")] = None,
     last: Annotated[str | None, typer.Option("--to", help="Last day.")] = None,
@@ -46,18 +51,20 @@ def report(
     """Write the privacy report of this partner's own ledger, and its signature beside it."""
     if context.invoked_subcommand is not None:
         return
-    wanted = format_of(form or file.suffix.removeprefix("."))
+    files = files or [Path("report.pdf")]
+    forms = [format_of(form or file.suffix.removeprefix(".")) for file in files]
     with open_to_read(config) as partner:
         made = own_report(partner, period_of(first, last, partner.now()))
-        raw = rendered(made, wanted, language)
         charter = partner.charters()[-1]
         acceptance = partner.sign(CharterAcceptance(charter=charter.digest, partner=partner.name))
-        signature = sign_report(made, wanted, raw, charter, [acceptance], partner.name, partner.keys.signing)
-    make_folder(file.parent)
-    beside = file.with_name(file.name + SUFFIX)
-    write_durably(file, raw)
-    write_durably(beside, signature.canonical_bytes)
-    out().print(f"{file} and {beside}", markup=False)
+        for file, wanted in zip(files, forms, strict=True):
+            raw = rendered(made, wanted, language)
+            signature = sign_report(made, wanted, raw, charter, [acceptance], partner.name, partner.keys.signing)
+            make_folder(file.parent)
+            beside = file.with_name(file.name + SUFFIX)
+            write_durably(file, raw)
+            write_durably(beside, signature.canonical_bytes)
+            out().print(f"{file} and {beside}", markup=False)
 
 
 @report_app.command()

@@ -16,6 +16,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -121,6 +122,12 @@ def exported(consortium: Consortium, partner: str) -> LinearPredictor:
     return LinearPredictor(tensors["weight"].double().numpy())
 
 
+def write_reports(consortium: Consortium, partner: str) -> None:
+    folder = OUT.resolve() / "reports" / partner
+    wanted = [option for form in ("pdf", "html", "json") for option in ("--out", str(folder / f"report.{form}"))]
+    consortium.partner(partner, "report", *wanted)
+
+
 def results(
     console: Console, consortium: Consortium, predictors: dict[str, tuple[Predictor, ...]], deal: Deal, quick: bool
 ) -> bool:
@@ -133,10 +140,8 @@ def results(
     if not quick:
         gates = [*accuracy_gates(scores), *gates]
     print_results(console, scores, spent, settings.delta, costs, gates)
-    for partner in PARTNERS:
-        for form in ("pdf", "html", "json"):
-            file = OUT.resolve() / "reports" / partner / f"report.{form}"
-            consortium.partner(partner, "report", "--out", str(file))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(lambda partner: write_reports(consortium, partner), PARTNERS))
     most = max(each.in_sum for each in spent.values())
     (OUT / "results.svg").write_text(picture(scores, most), encoding="utf-8")
     write_json(OUT / "results.json", scores=scores, spent=spent, costs=costs, gates=gates)

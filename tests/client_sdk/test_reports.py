@@ -15,7 +15,7 @@ from client_sdk.cli import app as partner_app
 from client_sdk.keystore import PASSPHRASE_VARIABLE
 from privacy.errors import BadSignature, ChoraleError, ConfigurationError, DigestMismatch, NotAllowed
 from privacy.protocol.http_contract import split_frame
-from privacy.report.signature import FORMATS, SUFFIX, UNKNOWN_STATUS, Known, verify_report
+from privacy.report.signature import FORMATS, SUFFIX, UNKNOWN_STATUS, Known, ReportSignature, verify_report
 from tests.client_sdk.choir import PASSPHRASE, Choir, choir
 from tests.client_sdk.test_ledger_files import one_round
 
@@ -55,6 +55,19 @@ def test_a_partner_reports_and_either_command_verifies_it(after_a_round: Choir, 
     for app in (partner_app, server_app):
         with pytest.raises(DigestMismatch):
             _run(app, "report", "verify", str(file))
+
+
+def test_one_report_in_several_forms(after_a_round: Choir, tmp_path: Path) -> None:
+    charter, files = after_a_round.charter.digest, [tmp_path / f"report.{form}" for form in FORMATS]
+    outs = [option for file in files for option in ("--out", str(file))]
+    assert _run(partner_app, "report", *outs, "-c", str(after_a_round.config("partner-01"))).exit_code == 0
+    made = set()
+    for file in files:
+        said = json.loads(_run(partner_app, "report", "verify", str(file), "--charter", charter, "--json").stdout)
+        assert said["charter known"] == "yes, from the hash that was given"
+        stated = ReportSignature.model_validate_json(Path(f"{file}{SUFFIX}").read_bytes()).statement.body
+        made.add((stated.as_of, stated.ledger, stated.period))
+    assert len(made) == 1, "one report"
 
 
 def test_what_is_known_of_the_charter_decides_what_a_report_proves(after_a_round: Choir, tmp_path: Path) -> None:
