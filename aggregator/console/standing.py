@@ -245,9 +245,10 @@ def in_effect(session: Session, digest: str, charter: Charter, partner: str) -> 
 
 
 def forecast(budget: ParticipantBudget, charges: list[Charge], now: int) -> int | None:
-    """By the pace from the first charge to now; a pace needs two charges."""
+    """By the pace of charges, or from the first to now where that is slower; it needs two charges."""
     if budget.rounds_left is None or len(charges) < 2:
         return None
-    pace = (charges[-1].at - charges[0].at) / (len(charges) - 1)
-    due = max(charges[-1].at, now) + pace * budget.rounds_left
+    first, last = charges[0].at, charges[-1].at
+    pace = max((last - first) / (len(charges) - 1), (now - first) / len(charges))
+    due = max(last, now) + pace * budget.rounds_left
     return int(due) if due < 4e9 else None
