@@ -88,7 +88,7 @@ class BudgetTerms:
 class Bound:
     """One limit: what the plan needs of it, and what there is. binds: this one decided a number of the plan.
 
-    A *lane* that binds may have less than is needed: for a clamp ROOMY_SIGMAS wide, where half of that is sound.
+    A *lane* binds where it is less roomy than a finer shift would ask for; what is sound, it has.
     """
 
     name: str
@@ -233,9 +233,9 @@ def _bounds(
     bounds = [Bound("cap in the sum", in_sum, terms.target_epsilon, cap == "cap in the sum")]
     if terms.cap_alone is not None:
         bounds.append(Bound("cap alone", alone, terms.cap_alone, cap == "cap alone"))
-    roomy = (ROOMY_SIGMAS + CLAMP_SIGMAS) << (FINE_BITS - lanes.shift)
+    sound = (SIGNAL_SIGMAS + CLAMP_SIGMAS) << (FINE_BITS - lanes.shift)
     bounds += [
-        Bound("lane", roomy, lanes.lane_offset, lanes.binding == "lane"),
+        Bound("lane", sound, lanes.lane_offset, lanes.binding == "lane"),
         Bound("fine grid", lanes.shift, LARGEST_SHIFT, lanes.binding == "fine grid"),
         Bound("rounding of the vector", terms.parameters / 12, float(clip) ** 2, False),
         Bound("implementation error", added, share, False),

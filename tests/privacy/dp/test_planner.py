@@ -8,7 +8,8 @@ import pytest
 
 from privacy.dp.accountant import epsilon
 from privacy.dp.events import Guarantee, PrivacyEvent
-from privacy.dp.planner import SAMPLING_RATES, BudgetTerms, delta_for, plan_budget, plan_curve
+from privacy.dp.mechanism import CLAMP_SIGMAS, SIGNAL_SIGMAS
+from privacy.dp.planner import ROOMY_SIGMAS, SAMPLING_RATES, BudgetTerms, delta_for, plan_budget, plan_curve
 from privacy.errors import UnsafeParameters
 
 TERMS = BudgetTerms(target_epsilon=3.0, rounds=100, records=20_000, contributors=10, honest=2, parameters=1_000_000)
@@ -41,6 +42,7 @@ def test_the_cap_in_the_sum_binds_where_nothing_else_is_asked() -> None:
     weaker = plan.event.model_copy(update={"noise_multiplier": plan.event.noise_multiplier - 1e-4})
     assert epsilon(((weaker, 100),), plan.delta, IN_SUM, 2) > 3.0, "less noise would pass the cap"
     assert plan.binding == ("cap in the sum", "lane")
+    assert all(bound.needs <= bound.limit for bound in plan.bounds)
     assert plan.lanes.width == 12
 
 
@@ -60,9 +62,9 @@ def test_a_large_roster_takes_the_wide_lane_at_a_shift_between() -> None:
     assert plan.lanes.width == 24
     bounds = {bound.name: bound for bound in plan.bounds}
     assert bounds["lane"].binds
-    assert bounds["lane"].needs <= bounds["lane"].limit
-    finer = 2 * bounds["lane"].needs
-    assert finer > bounds["lane"].limit, "a finer shift would not have fitted"
+    roomy = bounds["lane"].needs * (ROOMY_SIGMAS + CLAMP_SIGMAS) // (SIGNAL_SIGMAS + CLAMP_SIGMAS)
+    assert roomy <= bounds["lane"].limit
+    assert 2 * roomy > bounds["lane"].limit, "a finer shift would not have fitted"
     assert bounds["fine grid"].needs == plan.lanes.shift > 0
 
 
