@@ -9,10 +9,12 @@ from sqlalchemy.orm import Session
 from aggregator.rounds.document import round_document
 from aggregator.rounds.records import charter_of, find, plan_of, state_of
 from aggregator.storage.service import Service, stored
+from privacy.dp.events import Guarantee
 from privacy.dp.mechanism import PROBES
 from privacy.dp.probes import ALARM_DEVIATIONS
 from privacy.protocol.messages import Close, Cohort, Plan, Refusal, Seal, signed_model
 from privacy.protocol.round_state import RoundState, quorum
+from privacy.report import figures
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,13 @@ class MemberLine:
 
 @dataclass(frozen=True)
 class RoundPage:
+    """in_sum, alone: epsilon of this attempt by itself at delta, the roster's least; math.inf for kind *none*."""
+
     digest: str
     plan: Plan
+    in_sum: float
+    alone: float
+    delta: float
     state: RoundState
     cohort: str | None
     cohort_size: int | None
@@ -72,9 +79,14 @@ def _round_page(session: Session, round_digest: str, now: float) -> RoundPage:
     cohort = stored(Cohort, attempt.cohort).body.partners if attempt.cohort else None
     refusals = [signed_model(Refusal).model_validate(message).body for message in document["refusals"]]
     refused = {refusal.partner: refusal.check for refusal in refusals}
+    plan = plan_of(attempt)
+    event, delta = figures.counts([plan.event]), min(entry.caps.delta for entry in charter.roster)
     return RoundPage(
         digest=round_digest,
-        plan=plan_of(attempt),
+        plan=plan,
+        in_sum=figures.epsilon(event, delta, Guarantee.IN_SUM, charter.honest),
+        alone=figures.epsilon(event, delta, Guarantee.ALONE, charter.honest),
+        delta=delta,
         state=state_of(attempt),
         cohort=attempt.cohort_digest,
         cohort_size=None if cohort is None else len(cohort),

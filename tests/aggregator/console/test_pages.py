@@ -11,6 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from aggregator.console.cookies import SESSION_COOKIE
+from privacy.dp.accountant import epsilon
+from privacy.dp.events import Guarantee
 from privacy.errors import ChoraleError
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import Abort, ProbeFigures
@@ -144,6 +146,12 @@ def test_the_round_page_follows_the_round(running: Running, driver: RoundDriver)
     for digest in (driver.plan.digest, shown["cohort"]):
         assert digest in text
     assert text.count('<span class="mark done"') == 5 * driver.charter.n_max
+    event, delta = [(driver.plan.event, 1)], driver.charter.roster[0].caps.delta
+    in_sum, alone = (
+        epsilon(event, delta, one, driver.charter.honest) for one in (Guarantee.IN_SUM, Guarantee.ALONE)
+    )
+    assert f"ε {in_sum:.3f} in the sum, {alone:.3f} alone" in text
+    assert in_sum < alone
     assert running.http.get(f"/console/rounds/{'0' * 64}").status_code == 404
     assert running.http.get("/console/rounds/..%2f..").status_code == 404
 
