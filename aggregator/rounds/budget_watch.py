@@ -1,7 +1,7 @@
 """Says in time that a budget is running out: an alarm at each of MARKS, for each guarantee of each participant.
 
-The caps are those in effect: one that officers tighten is marked anew. A row or a filter may end before a cap does;
-the rounds left are on the pages.
+The caps are those in effect: one that officers tighten is marked anew. A row or a filter may end before a cap does:
+so the rounds that they allow are marked too.
 
 Rules:
 1. It looks every LOOK_SECONDS, beside the rounds and never within their transactions: an epsilon costs tens of
@@ -27,7 +27,7 @@ from aggregator.storage import ledger, oversight
 from aggregator.storage.alarms import raise_alarm
 from aggregator.storage.service import Service
 from aggregator.storage.tables import HoldingRow
-from privacy.dp.budget import Caps, HoldingState
+from privacy.dp.budget import Budget, Caps, HoldingState
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.errors import WrongState
 from privacy.protocol.messages import Charter
@@ -36,6 +36,8 @@ from privacy.report import figures
 MARKS = (80, 95)
 """Percent of a cap."""
 STEP = 0.02
+FEW_ROUNDS = 20
+"""A row of fewer is for single events, such as an audit: that it is used up is no warning."""
 LOOK_SECONDS = 20.0
 
 _log = structlog.get_logger("chorale.budgets")
@@ -70,8 +72,10 @@ class BudgetWatch:
                 name: oversight.caps(session, digest, name) or charter.entry(name).caps for name in charter.partners
             }
             due = self._due(session, digest, charter, caps)
+            budgets = {name: ledger.budget(session, charter, digest, name) for name in due}
         for participant, spent in due.items():
             self._compare(digest, charter, participant, figures.counts(spent.elements()), caps[participant])
+            self._count(digest, participant, budgets[participant])
             self._seen[(digest, participant, caps[participant])] = spent.total()
         self._head = head
 
@@ -113,3 +117,16 @@ class BudgetWatch:
                         "cap": cap,
                     }
                     raise_alarm(session, "budget_nearly_spent", participant, detail, self._service.now())
+
+    def _count(self, digest: str, participant: str, budget: Budget) -> None:
+        for row in budget.table:
+            taken, left = budget.taken(row.name), budget.remaining(row.name)
+            rounds = taken + left
+            passed = [mark for mark in MARKS if rounds >= FEW_ROUNDS and 100 * taken >= rounds * mark]
+            if not passed:
+                continue
+            with self._service.database.write() as session:
+                for mark in passed:
+                    detail: dict[str, str | int] = {"charter": digest, "row": row.name, "percent": mark}
+                    detail |= {"rounds": rounds, "left": left}
+                    raise_alarm(session, "rounds_nearly_used", participant, detail, self._service.now())

@@ -66,6 +66,8 @@ KINDS: Final[Mapping[str, AlarmKind]] = {
     "states_disagree": AlarmKind(("plan",), _ATTEMPT, grave=True),
     # `guarantee` is "in_sum" or "alone"; `percent` the share of the cap that was passed.
     "budget_nearly_spent": AlarmKind(("charter", "guarantee", "percent", "cap"), ("epsilon",)),
+    # The share of a row's rounds that is taken, of those that its count or a filter allows; a cap may be far.
+    "rounds_nearly_used": AlarmKind(("charter", "row", "percent"), ("rounds", "left")),
     # An officer stopped a participant; `entry` is the ledger entry that says so.
     "suspended": AlarmKind(("entry",), ("officer",)),
     # Somebody tried an account's password or code too often; `day` is UTC, as YYYY-MM-DD.

@@ -17,7 +17,7 @@ from aggregator.storage import alarms
 from aggregator.storage.alarms import Alarm, count_alarms, raise_alarm
 from aggregator.storage.database import Database
 from aggregator.storage.sessions import CONSORTIUM, Viewer
-from privacy.dp.events import Guarantee
+from privacy.dp.events import Guarantee, PrivacyEvent, TableRow
 from privacy.errors import MalformedMessage, NotFound
 from privacy.he.boxes import BoxKey
 from privacy.protocol.identifiers import OPERATOR, ZERO_DIGEST
@@ -197,6 +197,27 @@ def test_a_cap_that_officers_tightened_is_the_one_that_is_nearly_spent(
     assert {(one.detail["guarantee"], one.detail["percent"], one.detail["cap"]) for one in raised} == {
         ("in_sum", mark, half) for mark in MARKS
     }
+
+
+def test_rounds_that_a_row_or_a_filter_allows_run_out_in_good_time(running: Running) -> None:
+    """Under a filter that has room for many more the row's count ends first, and no cap is near."""
+    event = PrivacyEvent(kind="distributed", noise_multiplier=5.0, sampling_rate=0.05)
+    consortium = running.consortium
+    charter, campaign = consortium.constitute(
+        running.http, table=(TableRow(name="training", event=event, count=20),), filter_order=16
+    )
+    watch = BudgetWatch(running.service)
+    for number in range(1, 17):
+        driver = RoundDriver(consortium, running.http, charter, campaign, attempt=number, event=event)
+        driver.join_all()
+        end = Abort(charter=charter.digest, plan=driver.plan.digest, reason="its charge stays")
+        done(driver.client(OPERATOR).post(f"{driver.base}/abort", consortium.by_operator(end)))
+        watch.look()
+        raised = _raised(running)
+        assert (f"rounds_nearly_used {driver.names[0]}" in raised) == (number == 16)
+    assert not [name for name in raised if name.startswith("budget_nearly_spent")]
+    alarm = raised[f"rounds_nearly_used {charter.partners[0]}"]
+    assert (alarm.detail["percent"], alarm.detail["rounds"], alarm.detail["left"]) == (80, 20, 4)
 
 
 @pytest.fixture
