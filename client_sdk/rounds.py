@@ -3,8 +3,8 @@
 Rules:
 1. Before the loop body the model is what the consortium agreed on; after the round it is what came of it. In the
    body it is an ordinary torch module, without hooks: evaluate or save it there.
-2. Nothing is joined before the model was tried once (`training.rehearse`): the first round of a loop is joined
-   inside `contribute`, later ones before the body, so that waiting and evaluating overlap.
+2. Nothing is joined before the model was tried once (`training.check_trainable`): the first round of a loop is
+   joined inside `contribute`, later ones before the body, so that waiting and evaluating overlap.
 3. A partner that joined and did not contribute uploads noise, also when the body raised an error.
 4. Shared and private parameters are overwritten together, from what is on disk.
 Joining, encryption, opening, decoding and the ledger are the agent's.
@@ -38,8 +38,8 @@ from client_sdk.training import (
     Contribution,
     Streams,
     Training,
+    check_trainable,
     contribution,
-    rehearse,
     statistics_contribution,
 )
 from privacy.dp.mechanism import PROBES
@@ -194,7 +194,7 @@ class Rounds:
         self._private = PrivateHeads(agent.folder, campaign.digest, campaign.update_rule, initial)
         self._attempts: Iterator[Attempt] | None = None
         self._round: Round | None = None
-        self._rehearsed = False
+        self._tried = False
         self._overwrite(state)
 
     def __iter__(self) -> Rounds:
@@ -217,7 +217,7 @@ class Rounds:
                 self._private.settle(outcome.round_digest, outcome.state if outcome.confirmed else None)
             self._overwrite(attempt.state)
             current = Round(self, attempt)
-            if not self._rehearsed or current.try_join():
+            if not self._tried or current.try_join():
                 self._round = current
                 return current
 
@@ -248,9 +248,9 @@ class Rounds:
         self.agent.check_records(len(records))
         training = self._training(records, loss_fn)
         attempt = current.attempt
-        if not self._rehearsed:
-            rehearse(training, self.campaign, attempt.plan, attempt.mechanism)
-            self._rehearsed = True
+        if not self._tried:
+            check_trainable(training, self.campaign, attempt.plan, attempt.mechanism)
+            self._tried = True
         if current.try_join():
             current.upload(self._make(training, current.join()))
 

@@ -106,7 +106,7 @@ class Training:
                 yield from per_record.blocks(self.records, members)
 
 
-def rehearse(training: Training, campaign: Campaign, plan: Plan, mechanism: MechanismPlan | None) -> None:
+def check_trainable(training: Training, campaign: Campaign, plan: Plan, mechanism: MechanismPlan | None) -> None:
     """Before the first join: is this model clippable, are its records independent? Raises UnsupportedModel."""
     fixed = _whole(mechanism, training) if mechanism else _home_mechanism(training, campaign, plan)
     with training.hooked(seed=0) as per_record:

@@ -17,7 +17,7 @@ from client_sdk.shared_parameters import (
     shapes,
     split_parameters,
 )
-from client_sdk.training import Streams, Training, contribution, rehearse, statistics_contribution
+from client_sdk.training import Streams, Training, check_trainable, contribution, statistics_contribution
 from privacy.dp.discrete_gaussian import draw_noise
 from privacy.dp.events import PrivacyEvent
 from privacy.dp.privatise import RecordSum, poisson_sample
@@ -160,7 +160,7 @@ def test_private_values_of_steps_at_home_stay_home() -> None:
 
 
 @pytest.mark.parametrize("event", [DISTRIBUTED, LOCAL], ids=lambda event: event.kind)
-def test_a_rehearsal_refuses_what_mixes_records(event: PrivacyEvent) -> None:
+def test_what_mixes_records_is_refused_before_the_first_join(event: PrivacyEvent) -> None:
     def mixing(model: nn.Module, batch: Batch) -> Tensor:
         inputs, targets = batch
         return loss_fn(model, (inputs - inputs.mean(dim=0), targets))
@@ -169,9 +169,9 @@ def test_a_rehearsal_refuses_what_mixes_records(event: PrivacyEvent) -> None:
     of = campaign_of(model)
     under = plan(of, event=event, scale=1.0)
     good = training_of(model, 40)
-    rehearse(good, of, under, mechanism(of, under))
+    check_trainable(good, of, under, mechanism(of, under))
     with pytest.raises(UnsupportedModel, match="place or company"):
-        rehearse(replace(good, loss_fn=mixing), of, under, mechanism(of, under))
+        check_trainable(replace(good, loss_fn=mixing), of, under, mechanism(of, under))
 
 
 def test_statistics_are_noised_sums_of_clipped_vectors() -> None:
