@@ -28,7 +28,7 @@ from aggregator.storage import ledger
 from aggregator.storage.service import Service
 from aggregator.storage.sessions import CONSORTIUM, Opened, open_session
 from aggregator.storage.tables import AttemptRow, LedgerEntryRow, LedgerHeadRow
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import PrivacyEvent
 from privacy.ledger.chain import BudgetMove, ChainVerifier, next_budget_entry
 from privacy.ledger.entry import EntryKind, LedgerEntry

@@ -35,7 +35,7 @@ from rich.console import Console
 from rich.table import Table
 
 from privacy.clock import SystemClock
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import PrivacyEvent
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import Abort, Campaign, Charter, Deadlines

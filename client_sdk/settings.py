@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError
 
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.errors import ConfigurationError
 from privacy.protocol.identifiers import DisplayName, Model, PartnerId
 from privacy.protocol.toml_text import parse_toml

@@ -16,7 +16,7 @@ import numpy as np
 
 from aggregator.settings import Settings
 from aggregator.storage.folder import create_server_folder
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.he.boxes import BoxKey
 from privacy.protocol.canonical import canonical

@@ -27,7 +27,8 @@ from aggregator.storage import ledger, oversight
 from aggregator.storage.alarms import raise_alarm
 from aggregator.storage.service import Service
 from aggregator.storage.tables import HoldingRow
-from privacy.dp.budget import Budget, Caps, HoldingState
+from privacy.dp.budget import Budget, HoldingState
+from privacy.dp.caps import Caps
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.errors import WrongState
 from privacy.protocol.messages import Charter

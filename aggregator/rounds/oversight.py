@@ -6,7 +6,7 @@ Rules:
 2. A suspension refuses joins from the next one on (rounds/join.py asks); whoever has joined goes on with that
    attempt. With `two_persons_to_resume` the first officer proposes, and another account resumes.
 3. A cap can only become tighter: loosening it needs a charter that everyone signs. How far the table comes down is
-   privacy.dp.budget.tighten's decision; joins are checked against what it left.
+   privacy.dp.tightening's decision; joins are checked against what it left.
 4. Who may act is storage/sessions.py's decision, asked first.
 """
 
@@ -22,7 +22,9 @@ from aggregator.storage import alarms, ledger, oversight
 from aggregator.storage.service import Service
 from aggregator.storage.sessions import Viewer
 from aggregator.storage.tables import SuspensionRow, TightenedCapRow
-from privacy.dp.budget import Budget, Caps, HoldingState, tighten
+from privacy.dp.budget import Budget, HoldingState
+from privacy.dp.caps import Caps
+from privacy.dp.tightening import tighten
 from privacy.errors import Conflict, MalformedMessage, NotAllowed, UnsafeParameters
 from privacy.ledger.entry import ActionKind, OfficersAction, RowLimit
 

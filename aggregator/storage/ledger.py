@@ -16,8 +16,9 @@ from sqlalchemy.orm import Session
 
 from aggregator.storage import oversight
 from aggregator.storage.tables import HoldingRow, LedgerEntryRow, LedgerHeadRow
-from privacy.dp.budget import Budget, Holding, HoldingState, limited
+from privacy.dp.budget import Budget, Holding, HoldingState
 from privacy.dp.events import PrivacyEvent
+from privacy.dp.tightening import limited
 from privacy.errors import LedgerBroken
 from privacy.ledger.chain import EMPTY, BudgetMove, RowTotals, next_action_entry, next_budget_entry, read_line
 from privacy.ledger.entry import NO_ROW, BudgetChange, EntryKind, LedgerEntry, OfficersAction

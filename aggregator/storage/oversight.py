@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from aggregator.storage.tables import SuspensionRow, TightenedCapRow
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.errors import ParticipantSuspended
 
 

@@ -1,142 +1,27 @@
-"""The rules of a participant's budget: what may be reserved, charged and lapsed against the charter's table.
+"""A participant's budget: what may be reserved, charged and lapsed against the charter's table.
 
 Rules (protocol 6.4):
-1. A table is acceptable if the PLD of all its rows together fits both caps; then any adaptive order of its
-   events does (arXiv 2207.08335). A charter with a Renyi filter instead need not hold that: its rows say what an
-   event may be at most, each count is a ceiling, and the filter refuses what would pass a cap (renyi.py).
-2. An attempt holds at most one row, the first in the table's order that covers its event and has room;
+1. An attempt holds at most one row, the first in the table's order that covers its event and has room;
    reserved and charged attempts both take room, in the row and in the filter.
-3. Moves: nothing -> reserved -> charged, reserved -> lapsed (the attempt closed without a cohort). Each move
+2. Moves: nothing -> reserved -> charged, reserved -> lapsed (the attempt closed without a cohort). Each move
    may be repeated and then changes nothing. Nothing charged is ever given back; a lapsed attempt is never
    reserved again.
-4. What a chain proves to have happened is *recovered*: charged without a reservation, and even beyond the
+3. What a chain proves to have happened is *recovered*: charged without a reservation, and even beyond the
    table, for spent is the larger of both chains.
+caps.py says which table and filter a charter may have, tightening.py to what counts a tightened cap brings it down.
 Pure: it stores nothing and signs nothing; the ledger does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field
-
-from privacy.dp.accountant import epsilon
-from privacy.dp.events import Guarantee, PrivacyEvent, TableRow
+from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.dp.renyi import RenyiFilter
 from privacy.errors import BudgetExhausted, Conflict, UnsafeParameters, WrongState
-
-
-class Caps(BaseModel):
-    """The most epsilon, at `delta`, that a participant accepts under each guarantee (protocol 6.1)."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    epsilon_alone: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    epsilon_in_sum: Annotated[float, Field(gt=0, allow_inf_nan=False)]
-    delta: Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
-
-    def epsilon_for(self, guarantee: Guarantee) -> float:
-        return self.epsilon_alone if guarantee is Guarantee.ALONE else self.epsilon_in_sum
-
-
-MAX_TABLE_STEPS: Final = 200_000
-"""Far more than campaigns run. Unbounded, a charter with little noise keeps whoever checks it busy for hours."""
-
-
-def check_table(table: Sequence[TableRow], caps: Caps, honest: int) -> None:
-    """Rule 1. Rows of kind *none* claim nothing and are left out: whether they may stand is the charter's word.
-
-    honest: h = n_min - c. Raises UnsafeParameters, or AccountingFailed.
-    """
-    if len({row.name for row in table}) != len(table):
-        raise UnsafeParameters("rows with names of their own", "a name that stands twice", "rename one of them")
-    rows = [(row.event, row.count) for row in table if row.event.kind != "none"]
-    steps = sum(event.steps * count for event, count in rows)
-    if steps > MAX_TABLE_STEPS:
-        raise UnsafeParameters(
-            f"a table of at most {MAX_TABLE_STEPS:,} sampled Gaussians in all",
-            f"{steps:,}",
-            "lower counts or steps: what no campaign runs need not be allowed",
-        )
-    for guarantee in Guarantee:
-        cost = epsilon(rows, caps.delta, guarantee, honest)
-        cap = caps.epsilon_for(guarantee)
-        if cost > cap:
-            raise UnsafeParameters(
-                f"a table of epsilon at most {cap} ({guarantee.value}) at delta {caps.delta}",
-                f"epsilon {cost:.4f}",
-                "lower counts or sampling rates, raise noise multipliers, or agree on another cap",
-            )
-
-
-def limited(table: tuple[TableRow, ...], limits: Mapping[str, int]) -> tuple[TableRow, ...]:
-    """The table with the counts that a tightened cap has left of it; a limit never adds room."""
-    return tuple(
-        row.model_copy(update={"count": min(row.count, limits[row.name])}) if row.name in limits else row
-        for row in table
-    )
-
-
-def tighten(budget: Budget, caps: Caps, honest: int) -> dict[str, int]:
-    """The counts to which a budget's rows come down so that all of them together fit tighter caps.
-
-    A stop rule on the epsilon spent so far would not be valid where events are chosen adaptively (arXiv
-    2602.06756): so the table itself shrinks, and what it may still hold fits as a whole. What is charged or
-    reserved stays; of the room that is left every row keeps the same share, the largest that fits. Charges that no
-    row covers count as they are. Under a Renyi filter counts stay and none is given: the tighter caps lower its
-    bound (decision 13 says what that is worth). Raises BudgetExhausted where what is taken costs more than the caps
-    already.
-    """
-    if budget.renyi is not None:
-        if not filter_of(budget.renyi.order, caps, honest).has_room(budget.held()):
-            raise _too_tight(caps)
-        return {}
-    taken = {row.name: budget.taken(row.name) for row in budget.table}
-    recovered = [(held.event, 1) for held in budget.holdings.values() if held.row is None]
-    free = {row.name: max(0, row.count - taken[row.name]) for row in budget.table}
-    room = sum(free.values())
-
-    def counts(share: int) -> dict[str, int]:
-        return {name: taken[name] + free[name] * share // max(1, room) for name in taken}
-
-    def fits(share: int) -> bool:
-        left = counts(share)
-        rows = [(row.event, left[row.name]) for row in budget.table if row.event.kind != "none"]
-        return all(
-            epsilon((*rows, *recovered), caps.delta, guarantee, honest) <= caps.epsilon_for(guarantee)
-            for guarantee in Guarantee
-        )
-
-    if not fits(0):
-        raise _too_tight(caps)
-    low, high = 0, room + 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return counts(low)
-
-
-def filter_of(order: int, caps: Caps, honest: int) -> RenyiFilter:
-    """The filter of these caps. Raises UnsafeParameters where this order leaves one of them no room at all."""
-    epsilons = {guarantee: caps.epsilon_for(guarantee) for guarantee in Guarantee}
-    return RenyiFilter.of_caps(order, epsilons, caps.delta, honest)
-
-
-def check_filter(table: Sequence[TableRow], order: int, caps: Caps, honest: int) -> None:
-    """Rule 1, for a charter with a filter: that each row could happen, once at least. Raises UnsafeParameters."""
-    renyi = filter_of(order, caps, honest)
-    for row in table:
-        if not renyi.room_for((), row.event):
-            raise UnsafeParameters(
-                f"rows that fit the filter of order {order} once, for epsilon {caps.epsilon_in_sum:g} in the sum"
-                f" and {caps.epsilon_alone:g} alone at delta {caps.delta:g}",
-                f"row {row.name}, {_words(row.event)}",
-                "raise its noise, or agree on other caps or another order",
-            )
 
 
 class HoldingState(Enum):
@@ -176,7 +61,7 @@ class Budget:
         row = self._row_with_room(event)
         if row is None:
             raise BudgetExhausted(
-                f"{self._where()} with room for {_words(event)}",
+                f"{self._where()} with room for {event.described}",
                 f"remaining {[(r.name, self.remaining(r.name)) for r in self.table]}",
                 "plan a weaker event, or sign a charter for a new epoch",
             )
@@ -207,7 +92,7 @@ class Budget:
         return self._with(attempt, Holding(held.event, held.row, HoldingState.LAPSED))
 
     def charge_recovered(self, attempt: str, event: PrivacyEvent) -> Budget:
-        """Charge what another chain proves (rule 4), room or not. Raises Conflict on another event."""
+        """Charge what another chain proves (rule 3), room or not. Raises Conflict on another event."""
         held = self.holdings.get(attempt)
         if held is not None:
             self._same_event(attempt, held, event)
@@ -282,8 +167,8 @@ class Budget:
     def _same_event(self, attempt: str, held: Holding, event: PrivacyEvent) -> None:
         if held.event != event:
             raise Conflict(
-                f"the event that attempt {attempt} holds: {_words(held.event)}",
-                _words(event),
+                f"the event that attempt {attempt} holds: {held.event.described}",
+                event.described,
                 "an attempt has one plan and one event: do not go on with this plan",
             )
 
@@ -291,24 +176,9 @@ class Budget:
         return Budget(self.table, MappingProxyType({**self.holdings, attempt: holding}), self.renyi)
 
 
-def _too_tight(caps: Caps) -> BudgetExhausted:
-    return BudgetExhausted(
-        f"charges and reservations within {caps.epsilon_in_sum} in the sum and {caps.epsilon_alone} alone",
-        "more than that",
-        "nothing charged is given back: suspend the participant, or choose a cap above what is spent",
-    )
-
-
 def _lapsed(attempt: str) -> WrongState:
     return WrongState(
         "an attempt that is open",
         f"attempt {attempt}, which closed without a cohort",
         "wait for the next attempt",
-    )
-
-
-def _words(event: PrivacyEvent) -> str:
-    return (
-        f"{event.kind}, noise multiplier {event.noise_multiplier}, sampling rate {event.sampling_rate},"
-        f" {event.steps} step(s)"
     )

@@ -55,6 +55,14 @@ class PrivacyEvent(BaseModel):
             raise ValueError(f"a {self.kind} event is one Gaussian: its steps are 1")
         return self
 
+    @property
+    def described(self) -> str:
+        """For people."""
+        return (
+            f"{self.kind}, noise multiplier {self.noise_multiplier}, sampling rate {self.sampling_rate},"
+            f" {self.steps} step(s)"
+        )
+
     def fits_row(self, row_event: PrivacyEvent) -> bool:
         """Whether a row of the table that was accounted as `row_event` covers this event (rule 2)."""
         return (

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.dp.renyi import RenyiFilter
 from privacy.errors import LedgerBroken, MalformedMessage, UnsafeParameters

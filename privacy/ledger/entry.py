@@ -18,7 +18,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import PrivacyEvent
 from privacy.protocol.canonical import canonical, digest
 from privacy.protocol.identifiers import Digest, Model, PartnerId

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from privacy.dp.budget import Caps, filter_of
+from privacy.dp.caps import Caps, filter_of
 from privacy.dp.events import TableRow
 from privacy.dp.renyi import Order, RenyiFilter
 from privacy.errors import MalformedMessage

@@ -11,7 +11,7 @@ filter could let each row happen, is checked here.
 from __future__ import annotations
 
 from privacy.dp.accountant import epsilon
-from privacy.dp.budget import check_filter, check_table
+from privacy.dp.caps import check_filter, check_table
 from privacy.dp.events import Guarantee
 from privacy.dp.mechanism import PROBES, MechanismPlan
 from privacy.dp.noise_error import check_implementation

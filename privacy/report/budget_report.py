@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.ledger.entry import EntryKind, OfficersAction
 from privacy.protocol.identifiers import AnyName, Digest, Model, PartnerId

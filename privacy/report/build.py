@@ -17,7 +17,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.ledger.chain import EMPTY, RowTotals
 from privacy.ledger.entry import LedgerEntry

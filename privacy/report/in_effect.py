@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from privacy.dp.budget import Caps, limited
+from privacy.dp.caps import Caps
+from privacy.dp.tightening import limited
 from privacy.ledger.entry import LedgerEntry
 from privacy.protocol.messages import Charter
 

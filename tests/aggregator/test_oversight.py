@@ -16,7 +16,7 @@ from aggregator.storage.alarms import raise_alarm
 from aggregator.storage.service import Service
 from aggregator.storage.sessions import CONSORTIUM, Role, Viewer
 from privacy.dp.accountant import epsilon
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import Guarantee
 from privacy.errors import BudgetExhausted, MalformedMessage, NotAllowed, NotFound, UnsafeParameters
 from privacy.ledger.chain import read_line, verify_lines

@@ -24,7 +24,7 @@ import httpx
 
 from aggregator.operator.folder import open_operator_folder
 from privacy.clock import SystemClock
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import PrivacyEvent
 from privacy.he.boxes import BoxKey
 from privacy.protocol.messages import ChainHead, Deadlines, Join, ProbeFigures, Signed, SigningKeys

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.dp.mechanism import MechanismPlan
 from privacy.he.lanes import LaneLayout

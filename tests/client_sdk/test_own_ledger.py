@@ -13,7 +13,7 @@ from client_sdk.enrolment import Offered, accept_charter
 from client_sdk.journal import append_own
 from client_sdk.model_state import ModelState
 from client_sdk.partner import Partner
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.errors import LedgerBroken, NotAllowed, PolicyRefused, RolledBack, UnsafeParameters, WeakerThanCharter
 from privacy.ledger.chain import ChainVerifier
 from privacy.protocol.identifiers import OPERATOR

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.errors import ChoraleError, Conflict, NotFound
 from privacy.he.boxes import BoxKey

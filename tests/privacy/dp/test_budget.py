@@ -7,7 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from privacy.dp.budget import Budget, Caps, HoldingState, check_table
+from privacy.dp.budget import Budget, HoldingState
+from privacy.dp.caps import Caps, check_table
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.errors import BudgetExhausted, Conflict, UnsafeParameters, WrongState
 

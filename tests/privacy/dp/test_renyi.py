@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from privacy.dp import renyi
 from privacy.dp.accountant import IMPLEMENTATION_SHARE, calibrate_noise, epsilon
-from privacy.dp.budget import Budget, Caps, check_filter, filter_of
+from privacy.dp.budget import Budget
+from privacy.dp.caps import Caps, check_filter, filter_of
 from privacy.dp.events import Guarantee, PrivacyEvent, TableRow
 from privacy.dp.renyi import RenyiFilter, best_order, bound, divergence, epsilon_at
 from privacy.errors import AccountingFailed, BudgetExhausted, UnsafeParameters

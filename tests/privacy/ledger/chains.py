@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.ledger.chain import BudgetMove, ChainVerifier, next_action_entry, next_budget_entry
 from privacy.ledger.entry import ActionKind, EntryKind, LedgerEntry, OfficersAction, RowLimit

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import TableRow
 from privacy.errors import LedgerBroken
 from privacy.ledger.chain import next_action_entry

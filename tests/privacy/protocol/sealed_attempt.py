@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.he.boxes import BoxKey, encode_shares, seal_box, share_box_info
 from privacy.he.lanes import LaneLayout

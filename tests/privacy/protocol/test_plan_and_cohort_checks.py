@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.errors import BadSignature, ChoraleError, KeyRefused, RolledBack, UnsafeParameters, WeakerThanCharter
 from privacy.he.boxes import X25519_BYTES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.ledger.entry import RowLimit
 from privacy.protocol.messages import Charter

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from privacy.dp import accountant
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import Guarantee, TableRow
 from privacy.errors import LedgerBroken, MalformedMessage
 from privacy.ledger.chain import next_action_entry

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from privacy.dp.accountant import epsilon
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import Guarantee, TableRow
 from privacy.errors import LedgerBroken
 from privacy.ledger.entry import LedgerEntry

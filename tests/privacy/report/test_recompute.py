@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from privacy.dp.budget import Caps
+from privacy.dp.caps import Caps
 from privacy.dp.events import TableRow
 from privacy.errors import DigestMismatch, LedgerBroken
 from privacy.ledger.entry import RowLimit
