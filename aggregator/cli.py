@@ -24,7 +24,7 @@ from aggregator.backup.commands import SERVICE_SUBFOLDER, service_folder
 from aggregator.operator import account_commands, ledger_commands, report_commands, screens
 from aggregator.operator.asking import confirm, passphrase_prompt, print_line, show
 from aggregator.operator.budget_plan import budget_plan
-from aggregator.operator.charter_draft import build_charter, costs, read_draft
+from aggregator.operator.charter_draft import build_charter, costs, order_choice, read_draft
 from aggregator.operator.conduct_display import ConductDisplay
 from aggregator.operator.conductor import Assignment, Conductor
 from aggregator.operator.folder import KEY_FILE, create_operator_key, read_passphrase, write_settings
@@ -144,13 +144,15 @@ def charter_draft(file: Path, operator: OperatorPath = HERE, yes: Yes = False, a
         charter = build_charter(draft, enrolments, latest, session.key.public, server_keys)
         check_charter(charter)
         found = costs(charter)
+        chosen = order_choice(charter) if draft.filter_order == "best" else None
         if not as_json:
-            screens.screen.print(screens.charter_screen(charter, found))
+            screens.screen.print(screens.charter_screen(charter, found, chosen))
         confirm(None, "Sign and post it?", yes)
         session.client.post_charter(sign(charter, OPERATOR, session.key))
     if as_json:
+        said = {"filter_order": charter.filter_order, "order_chosen": None if chosen is None else asdict(chosen)}
         table = [asdict(cost) for cost in found]
-        show({"charter": charter.digest, "words": words(charter.digest), "costs": table}, as_json)
+        show({"charter": charter.digest, "words": words(charter.digest), "costs": table, **said}, as_json)
 
 
 @app.command()

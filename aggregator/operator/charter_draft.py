@@ -8,7 +8,7 @@ The file:
     lead = "north"
     privacy_unit = "one compound with all its measurements"
     allow_none = false                 # the default
-    filter_order = 7                   # left out: the table as a whole must fit every cap (protocol 6.4)
+    filter_order = 7                   # or "best"; left out: the table as a whole must fit every cap (protocol 6.4)
     partners = ["north", "south"]      # left out: everyone approved
 
     [[table]]
@@ -25,6 +25,9 @@ Rules:
    meets it (accountant.calibrate_noise), and that number is what the charter holds.
 2. What is drafted passes check_charter before it is signed: sizes, keys, and the whole table against every cap,
    or with `filter_order` that each row could happen.
+3. `filter_order = "best"` becomes the order at which the most of this table fits, in its own proportions, at the
+   partner that allows least; the charter holds that number. It is fixed before any event: taking the best order
+   of what happened would be no filter (renyi.py).
 """
 
 from __future__ import annotations
@@ -32,15 +35,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aggregator.operator.answers import CharterRecord
 from privacy.dp.accountant import calibrate_noise, epsilon
 from privacy.dp.events import EventKind, Guarantee, PrivacyEvent, TableRow
-from privacy.dp.renyi import Order
-from privacy.errors import ConfigurationError
+from privacy.dp.renyi import Order, OrderChoice, best_order
+from privacy.errors import ConfigurationError, UnsafeParameters
 from privacy.he.parameters import DEFAULT
 from privacy.protocol.identifiers import ZERO_DIGEST, DisplayName, PartnerId
 from privacy.protocol.messages import Charter, Enrolment, RosterEntry, SigningKeys
@@ -74,7 +77,7 @@ class Draft(_DraftModel):
     privacy_unit: str
     table: tuple[DraftRow, ...]
     allow_none: bool = False
-    filter_order: Order | None = None
+    filter_order: Order | Literal["best"] | None = None
     parameter_set: str = DEFAULT.name
     partners: tuple[PartnerId, ...] | None = None
 
@@ -125,7 +128,7 @@ def build_charter(
         )
     epoch, previous = _place(latest)
     try:
-        return Charter(
+        charter = Charter(
             consortium=draft.consortium,
             epoch=epoch,
             previous=previous,
@@ -135,7 +138,7 @@ def build_charter(
             parameter_set=draft.parameter_set,
             privacy_unit=draft.privacy_unit,
             table=tuple(_row(row, draft) for row in draft.table),
-            filter_order=draft.filter_order,
+            filter_order=None if draft.filter_order == "best" else draft.filter_order,
             allow_none=draft.allow_none,
             lead=draft.lead,
             operator_keys=operator_keys,
@@ -147,6 +150,23 @@ def build_charter(
         raise ConfigurationError(
             "a draft that makes a charter", f"{where}: {first['msg']}", "correct the draft"
         ) from None
+    if draft.filter_order != "best":
+        return charter
+    return charter.model_copy(update={"filter_order": order_choice(charter).order})
+
+
+def order_choice(charter: Charter) -> OrderChoice:
+    """Rule 3. Raises UnsafeParameters where no order will do, or no row costs anything."""
+    rows = [(row.event, row.count) for row in charter.table if row.event.kind != "none"]
+    if not rows:
+        raise UnsafeParameters(
+            "a row that a filter could refuse", "rows of kind none alone", "leave filter_order out"
+        )
+    caps = [
+        ({guarantee: entry.caps.epsilon_for(guarantee) for guarantee in Guarantee}, entry.caps.delta)
+        for entry in charter.roster
+    ]
+    return best_order(rows, caps, max(1, charter.honest))
 
 
 def costs(charter: Charter) -> tuple[Cost, ...]:

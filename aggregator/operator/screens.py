@@ -16,6 +16,7 @@ from rich.text import Text
 from aggregator.operator.answers import Account, RoundDocument
 from aggregator.operator.charter_draft import Cost
 from aggregator.operator.overview import BudgetView, Overview
+from privacy.dp.renyi import OrderChoice
 from privacy.errors import ChoraleError, LedgerBroken
 from privacy.protocol.messages import Campaign, Charter, Enrolment
 from privacy.protocol.printable import visible
@@ -63,7 +64,8 @@ def enrolment_screen(enrolment: Enrolment) -> Table:
     )
 
 
-def charter_screen(charter: Charter, costs: Sequence[Cost]) -> Group:
+def charter_screen(charter: Charter, costs: Sequence[Cost], chosen: OrderChoice | None) -> Group:
+    """chosen: how the filter's order was found, where the draft left that to the command."""
     table = Table("row", "noise z", "times", "epsilon in the sum", "epsilon alone", title="What the table costs")
     for cost in costs:
         multiplier = "" if cost.noise_multiplier is None else f"{cost.noise_multiplier:.4f}"
@@ -86,6 +88,8 @@ def charter_screen(charter: Charter, costs: Sequence[Cost]) -> Group:
     if charter.filter_order is not None:
         order = charter.filter_order
         parts.append(Text(f"a Renyi filter of order {order} refuses what would pass a cap; counts are ceilings"))
+    if chosen is not None:
+        parts.append(Text(_why_this_order(chosen)))
     if any(row.event.kind == "none" for row in charter.table):
         parts.append(Text("rows of kind none: encrypted, and no differential privacy", style="bold red"))
     return Group(*parts)
@@ -191,6 +195,14 @@ def _budget_table(budgets: Sequence[BudgetView]) -> Table:
 
 def _spent(epsilon: float | None, cap: float) -> Text:
     return Text("infinite", "bold red") if epsilon is None else Text(f"{epsilon:.2f} / {cap:g}")
+
+
+def _why_this_order(chosen: OrderChoice) -> str:
+    beside = "".join(f", {share:.1%} at order {order}" for order, share in chosen.beside)
+    return (
+        f"order {chosen.order} was chosen because it leaves the most: the caps hold {chosen.share:.1%} of the"
+        f" table's events{beside}; the charter fixes it, whatever happens"
+    )
 
 
 def _mark(done: bool) -> str:

@@ -16,7 +16,7 @@ Sums are taken over counts by exact summation, so the order of events moves no d
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Final
@@ -62,6 +62,11 @@ class RenyiFilter:
         """The sum of divergences of all rows under one guarantee."""
         return math.fsum(count * self._cost(event, guarantee) for event, count in rows if event.kind != "none")
 
+    def share(self, rows: Rows) -> float:
+        """How much of rows, in their own proportions, both bounds allow; math.inf where rows cost nothing."""
+        spent = [(self.spent(rows, guarantee), limit) for guarantee, limit in self.bounds]
+        return min(limit / cost if cost else math.inf for cost, limit in spent)
+
     def room_for(self, rows: Rows, event: PrivacyEvent) -> int:
         """How many more times `event` fits after rows; 2^40 where it costs nothing."""
         if event.kind == "none":
@@ -100,12 +105,6 @@ def bound(order: int, epsilon: float, delta: float) -> float:
     return found
 
 
-def epsilon_at(order: int, spent: float, delta: float) -> float:
-    """Epsilon at delta of a divergence `spent` of this order, by rule 2; never below 0."""
-    usable = delta * (1 - IMPLEMENTATION_SHARE)
-    return max(0.0, spent + math.log1p(-1 / order) - math.log(order * usable) / (order - 1)) if spent else 0.0
-
-
 @lru_cache(maxsize=4096)
 def divergence(order: int, multiplier: float, rate: float) -> float:
     """The Renyi divergence of one sampled Gaussian, for the worse of adding and removing a record.
@@ -128,15 +127,43 @@ def divergence(order: int, multiplier: float, rate: float) -> float:
     return found + _ROUNDING
 
 
-def best_order(
-    event: PrivacyEvent, epsilons: Mapping[Guarantee, float], delta: float, honest: int
-) -> tuple[int, int]:
-    """(order, how many times `event` fits) of the order at which it fits most often; 0 where no order allows it."""
-    found = (2, 0)
+@dataclass(frozen=True)
+class OrderChoice:
+    """The order at which most of the rows fit: `share` of them, in their own proportions, where caps are tightest.
+
+    beside: (order, share) of its neighbours that were tried, which leave no more.
+    """
+
+    order: int
+    share: float
+    beside: tuple[tuple[int, float], ...]
+
+
+def best_order(rows: Rows, caps: Iterable[tuple[Mapping[Guarantee, float], float]], honest: int) -> OrderChoice:
+    """The order from 2 to LARGEST_TRIED to fix for these rows (event, count), before any of them happens (rule 1).
+
+    caps: (epsilons by guarantee, delta) of each participant. An order at which some row could not happen once is
+    passed over; of equal ones it is the least. Raises UnsafeParameters where no order is left, AccountingFailed on
+    a delta.
+    """
+    distinct = {(tuple(epsilons[guarantee] for guarantee in Guarantee), delta) for epsilons, delta in caps}
+    shares: dict[int, float] = {}
     for order in range(2, LARGEST_TRIED + 1):
         try:
-            fits = RenyiFilter.of_caps(order, epsilons, delta, honest).room_for((), event)
+            filters = [
+                RenyiFilter.of_caps(order, dict(zip(Guarantee, epsilons, strict=True)), delta, honest)
+                for epsilons, delta in distinct
+            ]
         except UnsafeParameters:
             continue
-        found = max(found, (order, fits), key=lambda pair: pair[1])
-    return found
+        if all(kept.room_for((), event) for kept in filters for event, _ in rows):
+            shares[order] = min(kept.share(rows) for kept in filters)
+    if not shares:
+        raise UnsafeParameters(
+            f"an order from 2 to {LARGEST_TRIED} at which each row fits every partner's caps once",
+            "none",
+            "raise the noise of the row that costs most, or agree on other caps",
+        )
+    best = max(shares, key=lambda order: shares[order])
+    beside = tuple((order, shares[order]) for order in (best - 1, best + 1) if order in shares)
+    return OrderChoice(best, shares[best], beside)

@@ -3,7 +3,7 @@
 import pytest
 
 from aggregator.operator.answers import CharterRecord, EnrolmentRecord
-from aggregator.operator.charter_draft import build_charter, costs, read_draft
+from aggregator.operator.charter_draft import build_charter, costs, order_choice, read_draft
 from aggregator.operator.trusted import approved_enrolments
 from privacy.errors import BadSignature, ConfigurationError, NotAllowed, UnsafeParameters
 from privacy.protocol.identifiers import OPERATOR
@@ -140,3 +140,31 @@ def test_a_draft_with_a_filter_says_how_often_each_row_fits(draft, charter):
     assert found["whole table"] is None
     with pytest.raises(ConfigurationError, match="filter_order"):
         draft("filter_order = 1\n" + DRAFT.lstrip())
+
+
+def test_a_draft_may_leave_the_order_to_be_found_once(draft, charter):
+    many = DRAFT.replace("count = 20", "count = 5000").replace(
+        "target_epsilon = 8.0\ndelta = 1e-5", "noise_multiplier = 1.0"
+    )
+    made = charter(draft('filter_order = "best"\n' + many.lstrip()))
+    check_charter(made)
+    chosen = order_choice(made)
+    assert made.filter_order == chosen.order
+    rows = [(row.event, row.count) for row in made.table]
+    by_hand = {}
+    for order in range(2, 17):
+        fixed = charter(draft(f"filter_order = {order}\n" + many.lstrip()))
+        by_hand[order] = min(fixed.filter_for(partner).share(rows) for partner in PARTNERS)
+    assert max(by_hand, key=lambda order: by_hand[order]) == chosen.order
+    assert by_hand[chosen.order] == chosen.share < 1
+    assert dict(chosen.beside) == {
+        order: by_hand[order] for order in (chosen.order - 1, chosen.order + 1) if order in by_hand
+    }
+    for wrong in ('"most"', "true", '""'):
+        with pytest.raises(ConfigurationError, match="filter_order"):
+            draft(f"filter_order = {wrong}\n" + DRAFT.lstrip())
+    nothing = DRAFT[: DRAFT.index("[[table]]")] + '[[table]]\nname = "open"\nkind = "none"\ncount = 3\n'
+    with pytest.raises(UnsafeParameters, match="a row that a filter could refuse"):
+        charter(draft('filter_order = "best"\nallow_none = true\n' + nothing.lstrip()))
+    with pytest.raises(UnsafeParameters, match="an order from 2 to 64"):
+        charter(draft('filter_order = "best"\n' + many.lstrip().replace("= 10.0", "= 0.1")))

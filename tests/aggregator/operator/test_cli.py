@@ -213,6 +213,31 @@ def test_the_services_report_is_fetched_verified_by_the_operators_key_and_comput
     assert isinstance(choir.run("report", "verify", str(file)).exception, DigestMismatch)
 
 
+def test_a_draft_that_leaves_the_order_open_tells_which_was_chosen_and_why(choir):
+    for name in choir.consortium.names:
+        choir.enrol(name)
+        choir.json("approve", name, "--yes")
+    file = choir.folder / "draft.toml"
+    file.write_text('filter_order = "best"\n' + DRAFT.replace("count = 3", "count = 3000"))
+    said = choir.run("charter", "draft", str(file), "--yes").stdout
+    drafted = choir.json("charter", "draft", str(file), "--yes")
+    order, chosen = drafted["filter_order"], drafted["order_chosen"]
+    assert chosen["order"] == order
+    told = " ".join(said.split())
+    assert f"a Renyi filter of order {order} refuses" in told
+    assert (
+        f"order {order} was chosen because it leaves the most: the caps hold {chosen['share']:.1%} of the" in told
+    )
+    for beside, share in chosen["beside"]:
+        assert share <= chosen["share"]
+        assert f"{share:.1%} at order {beside}" in told
+    lead = choir.consortium.client(choir.http, choir.consortium.names[0])
+    posted = parse_signed(Charter, canonical(done(lead.get("/v1/charters/latest"))["charter"])).body
+    assert (posted.digest, posted.filter_order) == (drafted["charter"], order)
+    file.write_text(f"filter_order = {order}\n" + DRAFT)
+    assert choir.json("charter", "draft", str(file), "--yes")["order_chosen"] is None
+
+
 @pytest.mark.parametrize("order", [None, 4])
 def test_a_report_after_officers_acted_is_computed_anew_under_either_rule(choir, order):
     rule = "" if order is None else f"filter_order = {order}\n"

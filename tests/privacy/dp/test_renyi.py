@@ -16,7 +16,7 @@ from privacy.dp.accountant import IMPLEMENTATION_SHARE, calibrate_noise, epsilon
 from privacy.dp.budget import Budget
 from privacy.dp.caps import Caps, check_filter, filter_of
 from privacy.dp.events import Guarantee, PrivacyEvent, TableRow
-from privacy.dp.renyi import RenyiFilter, best_order, bound, divergence, epsilon_at
+from privacy.dp.renyi import RenyiFilter, best_order, bound, divergence
 from privacy.errors import AccountingFailed, BudgetExhausted, UnsafeParameters
 
 DELTA = 1e-5
@@ -45,6 +45,12 @@ def integrated(order: int, z: float, gamma: float, sign: int) -> float:
     return float(mp.log(mp.quad(moment, edges)) / (order - 1))
 
 
+def converted(order: int, spent: float, delta: float) -> float:
+    """Canonne, Kamath, Steinke 2020 (arXiv 2004.00010), proposition 12, at the share of delta that is ours."""
+    usable = delta * (1 - IMPLEMENTATION_SHARE)
+    return spent + math.log((order - 1) / order) - math.log(order * usable) / (order - 1)
+
+
 @pytest.mark.parametrize(
     ("order", "z", "gamma"), [(2, 1.0, 0.05), (8, 1.0, 0.05), (32, 2.0, 0.01), (5, 0.7, 0.5), (64, 4.0, 0.01)]
 )
@@ -67,7 +73,7 @@ def test_the_bound_is_the_conversion_turned_around(order: int, target: float, de
         limit = bound(order, target, delta)
     except UnsafeParameters:
         return
-    assert epsilon_at(order, limit, delta) == pytest.approx(target, rel=1e-9)
+    assert converted(order, limit, delta) == pytest.approx(target, rel=1e-9)
     theirs, _ = compute_epsilon([order], [limit], delta * (1 - IMPLEMENTATION_SHARE))
     assert theirs == pytest.approx(target, rel=1e-9) or theirs == 0.0
 
@@ -90,7 +96,7 @@ def test_whatever_order_events_are_chosen_in_the_cap_holds(choices: list[Privacy
     assert not kept.has_room([*rows, (last, 1)])
     for guarantee in Guarantee:
         assert epsilon(rows, DELTA, guarantee, 4) <= CAPS.epsilon_for(guarantee)
-        assert epsilon_at(order, kept.spent(rows, guarantee), DELTA) <= CAPS.epsilon_for(guarantee) * (1 + 1e-12)
+        assert converted(order, kept.spent(rows, guarantee), DELTA) <= CAPS.epsilon_for(guarantee) * (1 + 1e-12)
 
 
 def test_order_of_rows_and_how_they_are_split_moves_nothing() -> None:
@@ -184,6 +190,32 @@ def test_an_exception_of_the_library_fails_closed(monkeypatch: pytest.MonkeyPatc
 def test_what_a_filter_costs() -> None:
     """Beside a table of one event: epsilon 3 over 300 rounds of 5 % batches, h = 1; the best order known before."""
     z = calibrate_noise(3.0, 5e-6, 0.05, 300)
-    order, fits = best_order(training(z), {IN_SUM: 3.0, ALONE: 3.0}, 5e-6, 1)
-    assert order == 7
-    assert 1 - fits / 300 == pytest.approx(0.17, abs=0.01)
+    caps = {IN_SUM: 3.0, ALONE: 3.0}
+    chosen = best_order([(training(z), 300)], [(caps, 5e-6)], 1)
+    assert chosen.order == 7
+    assert chosen.share == pytest.approx(0.83, abs=0.01)
+    fits = {order: RenyiFilter.of_caps(order, caps, 5e-6, 1).room_for((), training(z)) for order in range(5, 65)}
+    assert max(fits, key=lambda order: fits[order]) == 7
+    assert fits[7] == math.floor(300 * chosen.share)
+    assert [order for order, share in chosen.beside if share < chosen.share] == [6, 8]
+
+
+def test_the_best_order_is_of_the_partner_that_allows_least_and_passes_over_what_shuts_a_row_out() -> None:
+    wide, tight = {IN_SUM: 8.0, ALONE: 60.0}, {IN_SUM: 2.0, ALONE: 60.0}
+    rows = [(training(1.2), 400), (statistics(4.0), 1)]
+    both = best_order(rows, [(wide, DELTA), (tight, DELTA)], 4)
+    assert both == best_order(rows, [(tight, DELTA)], 4)
+    assert both.order > best_order(rows, [(wide, DELTA)], 4).order
+    kept = RenyiFilter.of_caps(both.order, tight, DELTA, 4)
+    assert both.share == pytest.approx(kept.share(rows))
+    assert kept.share([(event, 2 * count) for event, count in rows]) == pytest.approx(both.share / 2)
+    strong, weak = (statistics(0.95), 1), (training(0.55, 0.001), 40_000)
+    caps = {IN_SUM: 6.0, ALONE: 1e3}
+    assert best_order([weak], [(caps, DELTA)], 4).order == 3, "at which the strong one fits not even once"
+    order = best_order([weak, strong], [(caps, DELTA)], 4).order
+    assert order > 3
+    assert RenyiFilter.of_caps(order, caps, DELTA, 4).room_for((), strong[0]) >= 1
+    with pytest.raises(UnsafeParameters, match="an order from 2 to 64"):
+        best_order([(statistics(0.1), 1)], [(caps, DELTA)], 4)
+    with pytest.raises(AccountingFailed):
+        best_order(rows, [(wide, 0.0)], 4)
