@@ -27,13 +27,7 @@ class ChoraleError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         # The constructors take more than `args` holds; errors cross from the processes of a pool.
-        return _rebuilt, (type(self), self.args, self.__dict__)
-
-
-def _rebuilt(kind: type[ChoraleError], args: tuple[object, ...], members: dict[str, object]) -> ChoraleError:
-    error = kind.__new__(kind, *args)
-    error.__dict__.update(members)
-    return error
+        return type(self).__new__, (type(self), *self.args), self.__dict__
 
 
 # --- what came from outside is not acceptable ---------------------------------------------------------
