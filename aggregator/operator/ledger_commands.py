@@ -12,7 +12,8 @@ from aggregator.operator.durable import write_pieces
 from aggregator.operator.options import HERE, Json, OperatorPath, operator_session
 from privacy.errors import ConfigurationError
 from privacy.ledger.export import read_file, with_entries
-from privacy.ledger.verification import VerifiedExport, verify_export
+from privacy.ledger.verification import verify_export
+from privacy.ledger.verified_export import VerifiedExport
 
 app = typer.Typer(no_args_is_help=True, help="The ledger as a file that verifies without the service.")
 

@@ -14,7 +14,8 @@ from client_sdk.durable import write_pieces
 from client_sdk.partner import Partner
 from privacy.errors import ConfigurationError
 from privacy.ledger.export import own_export, read_file, with_entries
-from privacy.ledger.verification import VerifiedExport, verify_export
+from privacy.ledger.verification import verify_export
+from privacy.ledger.verified_export import VerifiedExport
 from privacy.protocol.messages import ChainHead, OwnCheckpoint
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Ledgers as files that verify without the service.")

@@ -17,15 +17,15 @@ Memory grows with the number of attempts, not with the file.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from privacy.errors import ChoraleError, LedgerBroken
-from privacy.ledger.chain import ChainTotals, ChainVerifier
+from privacy.ledger.chain import ChainVerifier
 from privacy.ledger.charter_checks import CharterChecks
 from privacy.ledger.checkpoint import Landmarks
 from privacy.ledger.export import HEADERS, Chain
+from privacy.ledger.verified_export import VerifiedExport
 from privacy.protocol.canonical import parse
 from privacy.protocol.identifiers import OPERATOR, SERVER, ZERO_DIGEST
 from privacy.protocol.messages import (
@@ -40,7 +40,6 @@ from privacy.protocol.messages import (
     parse_signed,
 )
 from privacy.protocol.signing import Verifier
-from privacy.protocol.words import words
 
 _SIGNED = b'{"body":'
 _AGAIN = "export the ledger again; if it stays so, raise the alarm"
@@ -48,69 +47,6 @@ _TYPES: dict[str, type[Body]] = {
     body.model_fields["type"].default: body
     for body in (Charter, CharterAcceptance, Checkpoint, OwnCheckpoint, Confirmation)
 }
-
-
-@dataclass(frozen=True)
-class VerifiedExport:
-    """What a whole file proves. `countersigned`: the longest chain that each partner has countersigned."""
-
-    chain: Chain
-    charters: tuple[Charter, ...]
-    partner: str | None
-    head: ChainHead
-    countersigned: Mapping[str, ChainHead]
-    totals: ChainTotals
-
-    @property
-    def names(self) -> dict[str, str]:
-        """Everyone who was ever on the roster: id, and the newest name."""
-        return {entry.partner: entry.name for charter in self.charters for entry in charter.roster}
-
-    @property
-    def not_countersigned(self) -> tuple[str, ...]:
-        """Who on the newest roster countersigned nothing; nobody is asked to in an own chain."""
-        if self.partner is not None:
-            return ()
-        return tuple(partner for partner in self.charters[-1].partners if partner not in self.countersigned)
-
-    def described(self) -> dict[str, Any]:
-        """For scripts, with ids; `words` are what people compare."""
-        newest = self.charters[-1]
-        charged: dict[str, int] = {}
-        for (_, participant, _), row in self.totals.rows.items():
-            charged[participant] = charged.get(participant, 0) + row.charged
-        return {
-            "consortium": newest.consortium,
-            "epoch": newest.epoch,
-            "charter": newest.digest,
-            "words": words(newest.digest),
-            "chain": "the consortium's" if self.partner is None else f"{self.partner}'s own",
-            "entries": self.head.count,
-            "head": self.head.head,
-            "charged": dict(sorted(charged.items())),
-            "countersigned": {partner: head.count for partner, head in sorted(self.countersigned.items())},
-            "not_countersigned": list(self.not_countersigned),
-            "names": dict(sorted(self.names.items())),
-        }
-
-    def told(self) -> dict[str, str]:
-        """For people: the same, each participant by name and id."""
-        said = self.described()
-        names = said.pop("names")
-
-        def called(partner: str) -> str:
-            return f"{printable(names[partner])} ({partner})"
-
-        def counted(counts: Mapping[str, int], before: str = "") -> str:
-            return "; ".join(f"{called(who)} {before}{count}" for who, count in counts.items()) or "nobody"
-
-        said["charged"] = counted(said["charged"])
-        countersigned, without = said.pop("countersigned"), said.pop("not_countersigned")
-        if self.partner is None:
-            said["countersigned"] = counted(countersigned, "up to entry ")
-            if without:
-                said["not by"] = "; ".join(called(partner) for partner in without)
-        return {name: str(value) for name, value in said.items()}
 
 
 def verify_export(
@@ -125,11 +61,6 @@ def verify_export(
     elsewhere, which must lie on it too. Raises LedgerBroken, whose `line` is the file's (from 1).
     """
     return _Reader(lines, verifier or Verifier(), seen).read(charter)
-
-
-def printable(name: str) -> str:
-    """A name that cannot draw on a terminal, or look like another line."""
-    return "".join(sign if sign.isprintable() else "□" for sign in name)
 
 
 class _Reader:

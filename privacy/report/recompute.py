@@ -20,8 +20,10 @@ from typing import Any, Final
 from privacy.errors import ConfigurationError, DigestMismatch
 from privacy.ledger.entry import LedgerEntry
 from privacy.ledger.export import HEADERS
-from privacy.ledger.verification import VerifiedExport, printable, verify_export
+from privacy.ledger.verification import verify_export
+from privacy.ledger.verified_export import VerifiedExport
 from privacy.protocol.messages import Charter
+from privacy.protocol.printable import visible
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport
 from privacy.report.build import build_report
@@ -53,7 +55,7 @@ def described(raw: bytes, signature: bytes, known: Known | None, lines: Iterable
         said["recomputed"] = f"from {count} entries: every figure is the ledger's"
         if ledger.partner is None:
             names, vouched = ledger.names, sorted(ledger.countersigned.items())
-            by = [printable(names[partner]) for partner, head in vouched if head.count >= count]
+            by = [visible(names[partner]) for partner, head in vouched if head.count >= count]
             said["countersigned by"] = "; ".join(by) or "nobody, as far as the report's entries go"
     return said
 
