@@ -14,8 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +23,7 @@ from client_sdk.attempt import Attempt, JoinedAttempt, Outcome
 from client_sdk.model_state import ModelState
 from client_sdk.per_record import BLOCK, LossFunction, Records, TrainSet
 from client_sdk.private_heads import PrivateHeads
+from client_sdk.round_agent import RoundAgent
 from client_sdk.shared_parameters import (
     ParameterSplit,
     Shared,
@@ -44,33 +43,9 @@ from client_sdk.training import (
 )
 from privacy.dp.mechanism import PROBES
 from privacy.errors import AttemptOver, UnsafeParameters, WrongState
-from privacy.protocol.messages import Campaign, Charter, Plan
+from privacy.protocol.messages import Campaign, Plan
 from privacy.protocol.plan_checks import check_noise_error
 from privacy.randomness import Keystream
-
-
-class RoundAgent(Protocol):
-    """What the loop needs of `client_sdk.agent.Agent`."""
-
-    @property
-    def charter(self) -> Charter: ...
-
-    @property
-    def folder(self) -> Path: ...
-
-    def follow(self, campaign: Campaign, state: ModelState, until: int | None = None) -> Iterator[Attempt]: ...
-
-    def current_state(self, campaign: Campaign) -> ModelState: ...
-
-    def join(self, attempt: Attempt) -> JoinedAttempt: ...
-
-    def contribute(self, joined: JoinedAttempt, values: NDArray[np.int32]) -> None: ...
-
-    def finish(self, joined: JoinedAttempt, state: ModelState) -> Outcome: ...
-
-    def check_records(self, records: int) -> None: ...
-
-    def keystream_for(self, joined: JoinedAttempt, purpose: str) -> Keystream: ...
 
 
 @dataclass(frozen=True)
