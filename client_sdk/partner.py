@@ -18,7 +18,8 @@ import httpx
 
 from client_sdk.answers import RoundDocument
 from client_sdk.durable import FolderLock, make_folder
-from client_sdk.journal import JOURNAL_NAME, Journal
+from client_sdk.journal import Journal
+from client_sdk.journal_file import JOURNAL_NAME
 from client_sdk.keystore import PartnerKeys, Passphrase, load_keys
 from client_sdk.ledger_watch import LedgerWatch
 from client_sdk.own_ledger import OwnLedger

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from aggregator.rounds.upload import shard_name
-from client_sdk.journal import JOURNAL_NAME
+from client_sdk.journal_file import JOURNAL_NAME
 from client_sdk.partner import PINNED_CHARTER
 from privacy.errors import NotFound
 from privacy.protocol.messages import BodyT, Signed, parse_signed
