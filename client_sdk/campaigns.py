@@ -16,7 +16,7 @@ from client_sdk.model_state import ModelState
 from client_sdk.partner import Partner
 from client_sdk.transport import LONG_POLL_SECONDS
 from privacy.errors import ConfigurationError, NotFound, WeakerThanCharter
-from privacy.protocol.messages import Campaign, parse_signed
+from privacy.protocol.messages import Campaign, Signed, parse_signed
 from privacy.protocol.plan_checks import check_acceptances, check_campaign, check_plan
 from privacy.protocol.round_state import RoundState
 
@@ -82,6 +82,25 @@ def find(partner: Partner, wanted: str | None) -> Campaign:
     if len(found) > 1:
         raise ConfigurationError("one campaign", ", ".join(found), "name one")
     return pinned(partner, *found.values())
+
+
+def publish_genesis(partner: Partner, draft: Campaign, state: ModelState) -> Signed[Campaign]:
+    """The lead's part: sign the campaign whose genesis is `state`, post it, and box the state to everyone.
+
+    Raises WeakerThanCharter where draft, charter and state do not belong together. Harmless to call again.
+    """
+    if draft.genesis != state.digest or draft.charter != partner.charter.digest:
+        raise WeakerThanCharter(
+            f"a campaign under charter {partner.charter.digest[:16]} with genesis {state.digest[:16]}",
+            f"charter {draft.charter[:16]}, genesis {draft.genesis[:16]}",
+            "draft it from this state and this charter",
+        )
+    state.check(draft)
+    states.StateFolder(partner, draft.digest).keep(state)
+    signed = partner.sign(draft)
+    partner.service.post_campaign(signed)
+    states.publish(partner, draft, state)
+    return signed
 
 
 def fetch_state(partner: Partner, campaign: Campaign, state_digest: str) -> ModelState:

@@ -1,4 +1,4 @@
-"""What one attempt cost this partner: seconds by phase and bytes both ways, for the round's report."""
+"""What each attempt costs this partner: seconds by phase and bytes both ways, for the round's report."""
 
 from __future__ import annotations
 
@@ -43,3 +43,21 @@ class Meter:
             bulk_up=now.bulk_up - before.bulk_up,
             bulk_down=now.bulk_down - before.bulk_down,
         )
+
+
+class Meters:
+    """One meter for each attempt under way, by R."""
+
+    def __init__(self, clock: Clock, progress: Progress, traffic: Traffic) -> None:
+        self._clock = clock
+        self._progress = progress
+        self._traffic = traffic
+        self._running: dict[str, Meter] = {}
+
+    def of(self, round_digest: str) -> Meter:
+        if round_digest not in self._running:
+            self._running[round_digest] = Meter(self._clock, self._progress, self._traffic)
+        return self._running[round_digest]
+
+    def end(self, round_digest: str) -> None:
+        del self._running[round_digest]
