@@ -6,7 +6,6 @@ Deterministic but for HPKE and ML-DSA, which draw from OpenSSL. The clock stands
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from privacy.dp.caps import Caps
 from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.he.boxes import BoxKey
 from privacy.protocol.canonical import canonical
-from privacy.protocol.http_contract import FRAME_TYPE, MESSAGE_TYPE, RequestClaims, frame, request_text
 from privacy.protocol.identifiers import OPERATOR, ZERO_DIGEST
 from privacy.protocol.messages import (
     BodyT,
@@ -40,6 +38,7 @@ from privacy.protocol.messages import (
 )
 from privacy.protocol.signing import SigningKey, countersign, sign
 from privacy.randomness import Keystream
+from tests.signed_client import SignedClient
 
 START = 1_800_000_000
 EVENT = PrivacyEvent(kind="distributed", noise_multiplier=2.0, sampling_rate=0.05, steps=1)
@@ -71,53 +70,6 @@ class PartnerKeys:
     name: str
     signing: SigningKey
     result: BoxKey
-
-
-class SignedClient:
-    """Signs each request of one identity; wraps anything with httpx's `request`, as TestClient and httpx.Client."""
-
-    def __init__(
-        self, http: httpx.Client, identity: str, key: SigningKey, clock: Any, source: SeededSource
-    ) -> None:
-        self.http = http
-        self.identity = identity
-        self._key = key
-        self._clock = clock
-        self._source = source
-
-    def headers(self, method: str, target: str, body: bytes, **other: Any) -> dict[str, str]:
-        """Signed headers; `time`, `nonce`, `digest`, `identity` may be given to make false ones."""
-        time = other.get("time", int(self._clock.now()))
-        nonce = other.get("nonce", self._source.bytes(16).hex())
-        digest = other.get("digest", hashlib.sha256(body).hexdigest())
-        identity = other.get("identity", self.identity)
-        text = request_text(method, target, identity, time, nonce, digest)
-        return RequestClaims(identity, time, nonce, digest, self._key.sign_request(text)).headers()
-
-    def send(
-        self, method: str, target: str, body: bytes = b"", kind: str = MESSAGE_TYPE, **other: Any
-    ) -> httpx.Response:
-        headers = self.headers(method, target, body, **other)
-        if body:
-            headers["content-type"] = kind
-        return self.http.request(method, target, content=body, headers=headers)
-
-    def get(self, target: str) -> httpx.Response:
-        return self.send("GET", target)
-
-    def post(self, target: str, message: Signed[Any] | Mapping[str, Any] | None = None) -> httpx.Response:
-        body = b""
-        if isinstance(message, Signed):
-            body = message.canonical_bytes
-        elif message is not None:
-            body = canonical(dict(message))
-        return self.send("POST", target, body)
-
-    def post_frame(self, target: str, message: Signed[Any], attachment: bytes) -> httpx.Response:
-        return self.send("POST", target, frame(message.canonical_bytes, attachment), FRAME_TYPE)
-
-    def put(self, target: str, body: bytes) -> httpx.Response:
-        return self.send("PUT", target, body, "application/octet-stream")
 
 
 @dataclass

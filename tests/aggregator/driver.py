@@ -34,7 +34,8 @@ from privacy.protocol.messages import (
     UploadFingerprint,
     VoidVote,
 )
-from tests.consortium import SignedClient, TestConsortium, done
+from tests.consortium import TestConsortium, done
+from tests.signed_client import SignedClient
 
 SHARD_BYTES = 32768
 STATE = hashlib.sha256(b"state after round 1").hexdigest()

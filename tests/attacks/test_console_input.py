@@ -12,7 +12,7 @@ from aggregator.console.cookies import CSRF_FIELD
 from privacy.protocol.identifiers import OPERATOR
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import form_token, send, sign_in_as
-from tests.aggregator.console.test_pages import _Strict
+from tests.aggregator.console.strict_page import StrictPage
 from tests.aggregator.driver import RoundDriver
 from tests.attacks.console_scene import OWN, USES, Scene, Someone, books, enter, listed, made, routes
 
@@ -56,7 +56,7 @@ def test_no_id_in_any_path_of_the_console_is_a_path_a_script_or_an_error_of_ours
             answer = running.http.request(method, path, data=data, follow_redirects=False)
             assert 400 <= answer.status_code < 500, (path, answer.status_code)
             if answer.headers["content-type"].startswith("text/html"):
-                page = _Strict()
+                page = StrictPage()
                 page.feed(answer.text)
                 assert page.faults == [], path
                 assert "<img src=x" not in answer.text

@@ -30,7 +30,8 @@ from privacy.protocol.messages import Abort, Manifest, Plan, Seal, parse_signed
 from privacy.protocol.signing import SigningKey, sign
 from tests.attacks.siege import Siege, besieged
 from tests.client_sdk.choir import outside, passphrase
-from tests.consortium import SeededSource, SignedClient, refused
+from tests.consortium import SeededSource, refused
+from tests.signed_client import SignedClient
 
 pytestmark = pytest.mark.full
 VICTIM = "partner-03"

@@ -47,7 +47,8 @@ from privacy.protocol.messages import (
 )
 from privacy.protocol.signing import SigningKey, countersign, sign
 from privacy.randomness import SystemRandom
-from tests.consortium import SeededSource, SignedClient, done
+from tests.consortium import SeededSource, done
+from tests.signed_client import SignedClient
 
 EVENT = PrivacyEvent(kind="distributed", noise_multiplier=2.0, sampling_rate=0.05, steps=1)
 STATISTICS = PrivacyEvent(kind="statistics", noise_multiplier=20.0, sampling_rate=1.0, steps=1)

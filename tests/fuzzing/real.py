@@ -23,7 +23,7 @@ from privacy.report.render import rendered
 from privacy.report.signature import sign_report
 from tests.consortium import SeededSource
 from tests.privacy.ledger.chains import small_chain
-from tests.privacy.ledger.test_verification import small_own_export
+from tests.privacy.ledger.exports import small_own_export
 from tests.privacy.protocol import sealed_attempt
 from tests.privacy.report import reports
 

@@ -47,7 +47,7 @@ from privacy.protocol.sealed_file import open_secret
 from privacy.protocol.signing import Verifier
 from privacy.report.signature import read_signature, verify_report
 from tests.fuzzing import real
-from tests.privacy.ledger.test_verification import small_export, small_own_export
+from tests.privacy.ledger.exports import small_export, small_own_export
 from tests.privacy.protocol.sealed_attempt import make_campaign
 
 BODIES: dict[str, type[Body]] = {

@@ -12,17 +12,20 @@ from fastapi.testclient import TestClient
 from aggregator.app import create_app
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.test_accounts import (  # noqa: F401 - run here on another database
-    kim,
     test_a_disabled_or_reset_account_ends_what_is_open,
-    test_a_new_authenticator_is_used_once_its_code_was_typed,
     test_a_recovery_code_replaces_one_code_once,
     test_of_many_with_one_code_one_gets_in,
     test_signing_in_asks_for_all_three_and_tells_nobody_which_was_wrong,
-    test_whoever_guesses_is_slowed_down_and_the_officers_own_browser_is_not,
 )
 from tests.aggregator.console.test_attacks import (  # noqa: F401
     test_many_guesses_at_once_are_no_more_than_one_after_another,
     test_no_text_in_a_form_is_an_error_of_ours,
+)
+from tests.aggregator.console.test_guessing import (  # noqa: F401
+    test_whoever_guesses_is_slowed_down_and_the_officers_own_browser_is_not,
+)
+from tests.aggregator.console.test_own_account import (  # noqa: F401
+    test_a_new_authenticator_is_used_once_its_code_was_typed,
 )
 from tests.consortium import SeededSource, TestConsortium
 from tests.postgresql import Cluster

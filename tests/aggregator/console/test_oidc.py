@@ -1,13 +1,9 @@
-"""Signing in through an identity provider: npm's oidc-provider for what is right, a lying one for what is not."""
+"""Signing in through an identity provider that lies, that is away, or that is set up wrongly."""
 
 from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -19,166 +15,15 @@ from joserfc import jwt
 from joserfc.jwk import OctKey, RSAKey
 from pydantic import ValidationError
 
-from aggregator.app import create_app
 from aggregator.console.cookies import PROVIDER_COOKIE, SESSION_COOKIE
 from aggregator.console.provider import AGAIN_SECONDS, MAX_ANSWER_BYTES, Provider
-from aggregator.settings import Oidc, Settings
-from aggregator.storage import accounts
-from aggregator.storage.service import Service
+from aggregator.settings import Settings
 from privacy.clock import SystemClock
 from privacy.errors import ConfigurationError
-from privacy.randomness import SystemRandom
 from tests import oidc
 from tests.aggregator.conftest import Running
+from tests.aggregator.console.lying_provider import BACK, ISSUER, Liar, account, install, new_key, settings_with
 from tests.consortium import TestConsortium
-
-ISSUER = "https://id.example"
-SITE = "http://testserver"
-BACK = f"{SITE}/console/oidc/return"
-
-
-def settings_with(folder: Path, **provider: Any) -> Settings:
-    given = {"issuer": ISSUER, "client_id": oidc.CLIENT_ID, "client_secret": oidc.CLIENT_SECRET} | provider
-    return Settings(folder=folder, sum_workers=1, public_url=SITE, oidc=Oidc.model_validate(given))
-
-
-def account(service: Service, name: str = "kim", **identity: str) -> None:
-    with service.database.write() as session:
-        accounts.create(session, name, "auditor", "consortium", service.clock.now(), **identity)
-
-
-# --- against a certified provider ---------------------------------------------------------------------
-
-
-@pytest.fixture(params=[False, True], ids=["email in the token", "email at userinfo"])
-def served(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TestClient]:
-    folder = oidc.installed(request.config.cache.mkdir("oidc-provider"))
-    with oidc.provider(folder, BACK, by_userinfo=request.param) as issuer:
-        TestConsortium().server_folder(tmp_path / "server")
-        settings = settings_with(tmp_path / "server", issuer=issuer, name="Aster")
-        with ThreadPoolExecutor(1) as pool:
-            app = create_app(settings, SystemClock(), SystemRandom(), pool)
-            with TestClient(app, raise_server_exceptions=False, follow_redirects=False) as http:
-                yield http
-
-
-@pytest.mark.full
-def test_end_to_end_with_a_certified_provider(served: TestClient) -> None:
-    service: Service = served.app.state.service  # type: ignore[attr-defined]
-    account(service, "kim", email="kim@aster.example")
-    account(service, "lee", subject="lee")
-    assert 'href="/console/oidc"' in served.get("/console/sign-in").text
-    for login, status in (
-        ("kim", 200),
-        ("lee", 200),
-        ("kim", 200),  # now by the subject that the email was bound to
-        ("stranger", 401),
-        ("unverified-kim", 401),
-    ):
-        served.cookies.clear()
-        start = served.get("/console/oidc").headers["location"]
-        query = parse_qs(urlsplit(start).query)
-        assert query["code_challenge_method"] == ["S256"]
-        assert query["scope"] == ["openid email"]
-        back = oidc.walk(start, login, BACK)
-        answer = served.get(back)
-        assert answer.status_code == status, answer.text
-        assert served.get("/console").status_code == status
-        # Used once: the cookie is gone, and the provider refuses the code as well.
-        assert served.get(back).status_code == 401
-    served.cookies.clear()
-    with service.database.write() as session:
-        accounts.disable(session, "kim", service.clock.now())
-    start = served.get("/console/oidc").headers["location"]
-    assert served.get(oidc.walk(start, "kim", BACK)).status_code == 401
-
-
-@pytest.mark.full
-def test_a_code_brought_to_another_browser_is_refused(served: TestClient) -> None:
-    service: Service = served.app.state.service  # type: ignore[attr-defined]
-    account(service, "kim", subject="kim")
-    back = oidc.walk(served.get("/console/oidc").headers["location"], "kim", BACK)
-    own = dict(served.cookies)
-    served.cookies.clear()
-    assert served.get(back).status_code == 401
-    served.get("/console/oidc")  # a sign-in of this other browser's own
-    assert served.get(back).status_code == 401
-    served.cookies.clear()
-    served.cookies.update(own)
-    # The code is unspent: only where it belongs does it open anything.
-    assert served.get(back).status_code == 200
-
-
-# --- against one that lies ----------------------------------------------------------------------------
-
-
-@lru_cache
-def new_key(name: str) -> RSAKey:
-    return RSAKey.generate_key(2048, parameters={"kid": name, "use": "sig"})
-
-
-@dataclass
-class Liar:
-    """A provider that answers as told; right unless told otherwise."""
-
-    running: Running
-    key: RSAKey = field(default_factory=lambda: new_key("one"))
-    metadata: dict[str, Any] = field(default_factory=dict)
-    claims: dict[str, Any] = field(default_factory=dict)
-    without: tuple[str, ...] = ()
-    sign: Callable[[dict[str, Any]], str] | None = None
-    userinfo: dict[str, Any] = field(default_factory=lambda: {"sub": "kim"})
-    answers: dict[str, Callable[[], httpx.Response]] = field(default_factory=dict)
-    asked: list[httpx.Request] = field(default_factory=list)
-    nonce: str = ""
-
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.asked.append(request)
-        path = request.url.path
-        if path in self.answers:
-            return self.answers[path]()
-        if path == "/.well-known/openid-configuration":
-            found = {
-                "issuer": ISSUER,
-                "authorization_endpoint": f"{ISSUER}/auth",
-                "token_endpoint": f"{ISSUER}/token",
-                "jwks_uri": f"{ISSUER}/keys",
-                "userinfo_endpoint": f"{ISSUER}/me",
-            }
-            return httpx.Response(200, json=found | self.metadata)
-        if path == "/keys":
-            return httpx.Response(200, json={"keys": [self.key.as_dict(private=False)]})
-        if path == "/token":
-            token = {"access_token": "at", "token_type": "Bearer", "id_token": self.id_token()}
-            return httpx.Response(200, json=token)
-        if path == "/me":
-            return httpx.Response(200, json=self.userinfo)
-        return httpx.Response(404)
-
-    def id_token(self) -> str:
-        now = self.running.service.now()
-        right = {
-            "iss": ISSUER,
-            "aud": oidc.CLIENT_ID,
-            "sub": "kim",
-            "nonce": self.nonce,
-            "iat": now,
-            "exp": now + 60,
-        }
-        claims = {name: value for name, value in (right | self.claims).items() if name not in self.without}
-        if self.sign is not None:
-            return self.sign(claims)
-        return jwt.encode({"alg": "RS256", "kid": self.key.kid}, claims, self.key)
-
-    def sign_in(self) -> httpx.Response:
-        """Out and back, with a code that the provider takes."""
-        http = self.running.http
-        out = http.get("/console/oidc", follow_redirects=False)
-        if out.status_code != 302:
-            return out
-        query = parse_qs(urlsplit(out.headers["location"]).query)
-        self.nonce = query["nonce"][0]
-        return http.get("/console/oidc/return", params={"code": "c", "state": query["state"][0]})
 
 
 @pytest.fixture
@@ -187,14 +32,6 @@ def liar(running: Running, tmp_path: Path) -> Liar:
     install(running, liar, tmp_path)
     account(running.service, "kim", subject="kim")
     return liar
-
-
-def install(running: Running, liar: Liar, folder: Path, **changes: Any) -> None:
-    settings = settings_with(folder, **changes)
-    assert settings.oidc is not None
-    running.http.app.state.provider = Provider(  # type: ignore[attr-defined]
-        settings.oidc, settings, running.consortium.clock, httpx.MockTransport(liar)
-    )
 
 
 def test_a_right_answer_opens_the_account_and_nothing_more(running: Running, liar: Liar) -> None:

@@ -13,7 +13,7 @@ from privacy.protocol.words import words
 from privacy.report import figures
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import send, sign_in_as, visit
-from tests.aggregator.console.test_pages import _Strict
+from tests.aggregator.console.strict_page import StrictPage
 from tests.aggregator.driver import RoundDriver
 from tests.consortium import done, refused
 
@@ -118,7 +118,7 @@ def test_the_pages_hold_nothing_that_the_policy_blocks(
     sign_in_as(running)
     others = ("/console/charter", "/console/ledger", "/console/ledger?page=9", "/console/plan")
     for path in (page, "/console/alarms", "/console/alarms?page=x", *others):
-        parser = _Strict()
+        parser = StrictPage()
         mark = "&" if "?" in path else "?"
         answer = running.http.get(f"{path}{mark}language={language}")
         assert answer.status_code == 200

@@ -27,7 +27,7 @@ from privacy.report.catalogue import LANGUAGES, catalogue
 from privacy.report.written import said
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import send, sign_in_as, visit
-from tests.aggregator.console.test_pages import _Strict
+from tests.aggregator.console.strict_page import StrictPage
 from tests.aggregator.driver import RoundDriver
 from tests.consortium import done
 
@@ -102,7 +102,7 @@ def test_a_form_without_a_reason_comes_back_filled_in(
         assert kept in answer.text
     assert re.search(r'id="tighten-reason"[^>]*aria-invalid="true"', answer.text)
     assert 'href="#tighten-reason"' in answer.text
-    parser = _Strict()
+    parser = StrictPage()
     parser.feed(answer.text)
     assert parser.faults == []
 

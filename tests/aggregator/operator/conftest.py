@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.aggregator.operator.scripted_service import Clock, ScriptedService, make_consortium
+from tests.aggregator.operator.paper_consortium import Clock, make_consortium
+from tests.aggregator.operator.scripted_service import ScriptedService
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""A consortium and a service on paper, for the operator's tests: real keys and messages, answers of docs/http.md.
+"""A service on paper, for the operator's tests: an httpx.MockTransport that answers as docs/http.md says.
 
-The service is an httpx.MockTransport. Each attempt's fate is given by `fates`: how each posted plan ends.
+Each attempt's fate is given by `fates`: how each posted plan ends.
 """
 
 import json
@@ -10,10 +10,7 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from privacy.dp.caps import Caps
-from privacy.dp.events import PrivacyEvent, TableRow
 from privacy.errors import ChoraleError, Conflict, NotFound
-from privacy.he.boxes import BoxKey
 from privacy.protocol.http_contract import PROBLEM_TYPE, RequestClaims, request_text
 from privacy.protocol.identifiers import OPERATOR, SERVER, ZERO_DIGEST
 from privacy.protocol.messages import (
@@ -27,124 +24,17 @@ from privacy.protocol.messages import (
     CohortMember,
     Confirmation,
     Contributor,
-    Enrolment,
     Join,
-    ParameterShape,
     Plan,
-    RosterEntry,
     Seal,
     ShardRoot,
     Signed,
-    UpdateRule,
     VoidVote,
     parse_signed,
 )
 from privacy.protocol.problems import problem_of
 from privacy.protocol.signing import SigningKey, sign, verify_request
-
-PARTNERS = ("ash", "birch", "cedar", "dogwood", "elm")
-ROW = TableRow(
-    name="training", event=PrivacyEvent(kind="distributed", noise_multiplier=4.0, sampling_rate=0.1), count=10
-)
-CAPS = Caps(epsilon_alone=100.0, epsilon_in_sum=50.0, delta=1e-5)
-
-
-class Clock:
-    """A clock that a test moves; `sleep` moves it."""
-
-    def __init__(self, now=1_800_000_000.0):
-        self.seconds = now
-
-    def now(self):
-        return self.seconds
-
-    def sleep(self, seconds):
-        self.seconds += seconds
-
-
-class Source:
-    """Bytes that repeat from test to test and never within one."""
-
-    def __init__(self, name="source"):
-        self._name = name
-        self._drawn = 0
-
-    def bytes(self, count):
-        made = b""
-        while len(made) < count:
-            made += sha256(f"{self._name}/{self._drawn}".encode()).digest()
-            self._drawn += 1
-        return made[:count]
-
-
-def digest_of(text):
-    return sha256(text.encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Consortium:
-    operator: SigningKey
-    server: SigningKey
-    partners: dict[str, SigningKey]
-    result_keys: dict[str, str]
-    charter: Charter
-    campaign: Signed[Campaign]
-
-
-def make_consortium():
-    operator, server = SigningKey.generate(Source("operator")), SigningKey.generate(Source("server"))
-    partners = {name: SigningKey.generate(Source(name)) for name in PARTNERS}
-    result_keys = {name: BoxKey.generate().public_bytes.hex() for name in PARTNERS}
-    charter = Charter(
-        consortium="Test wood",
-        epoch=1,
-        previous=ZERO_DIGEST,
-        roster=tuple(
-            RosterEntry(
-                partner=name,
-                name=name.title(),
-                signing_keys=partners[name].public,
-                result_key=result_keys[name],
-                caps=CAPS,
-            )
-            for name in PARTNERS
-        ),
-        n_min=4,
-        colluders=1,
-        parameter_set="bfv-4096-60",
-        privacy_unit="one record",
-        table=(ROW,),
-        allow_none=False,
-        lead="ash",
-        operator_keys=operator.public,
-        server_keys=server.public,
-    )
-    campaign = Campaign(
-        charter=charter.digest,
-        name="leaves",
-        parameters=(ParameterShape(name="w", shape=(20, 5)),),
-        update_rule=UpdateRule(kind="sgd", learning_rate=0.1),
-        clip=1.0,
-        denominator=100.0,
-        genesis=digest_of("genesis"),
-    )
-    return Consortium(operator, server, partners, result_keys, charter, sign(campaign, "ash", partners["ash"]))
-
-
-def enrolment(consortium, partner):
-    body = Enrolment(
-        invitation=digest_of(partner),
-        partner=partner,
-        name=partner.title(),
-        signing_keys=consortium.partners[partner].public,
-        result_key=consortium.result_keys[partner],
-        caps=CAPS,
-    )
-    return sign(body, partner, consortium.partners[partner])
-
-
-def dump(message):
-    return message.model_dump(mode="json")
+from tests.aggregator.operator.paper_consortium import PARTNERS, ROW, Clock, Consortium, digest_of, dump, enrolment
 
 
 @dataclass

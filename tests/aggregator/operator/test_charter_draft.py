@@ -9,7 +9,7 @@ from privacy.errors import BadSignature, ConfigurationError, NotAllowed, UnsafeP
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.plan_checks import check_charter
 from privacy.protocol.signing import sign
-from tests.aggregator.operator.scripted_service import PARTNERS, enrolment
+from tests.aggregator.operator.paper_consortium import PARTNERS, enrolment
 
 DRAFT = """
 consortium = "Test wood"

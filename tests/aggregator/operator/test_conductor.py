@@ -23,7 +23,8 @@ from privacy.errors import (
 )
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.signing import Verifier, countersign
-from tests.aggregator.operator.scripted_service import ROW, Source
+from tests.aggregator.operator.paper_consortium import ROW
+from tests.consortium import SeededSource
 
 
 class Told:
@@ -65,7 +66,7 @@ def conductor(service, path, told=None, holder="one", patience=30.0, **what):
         "http://service",
         service.consortium.operator,
         service.clock,
-        Source("nonces" + str(len(service.requests))),
+        SeededSource("nonces" + str(len(service.requests))),
         service.clock.sleep,
         patience=patience,
         transport=service.transport(),

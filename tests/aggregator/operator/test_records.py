@@ -18,7 +18,8 @@ from aggregator.operator.planning import Phases, signed_plan, vector_layout
 from privacy.errors import ConfigurationError, Conflict, FolderInUse, KeystoreLocked, StorageFull
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.signing import Verifier, countersign
-from tests.aggregator.operator.scripted_service import ROW, Source
+from tests.aggregator.operator.paper_consortium import ROW
+from tests.consortium import SeededSource
 
 
 def plan(consortium, number=1, attempt=1, now=0.0):
@@ -98,7 +99,7 @@ def test_a_full_disk_signs_nothing(consortium, path, monkeypatch):
 
 @pytest.fixture
 def folder(tmp_path, consortium):
-    keys = create_operator_key(tmp_path / "operator", "pass", Source())
+    keys = create_operator_key(tmp_path / "operator", "pass", SeededSource("source"))
     return keys, write_settings(tmp_path / "operator", "http://host:1", consortium.server.public)
 
 
@@ -115,7 +116,7 @@ def test_a_folder_opens_under_its_passphrase(folder):
 
 def test_a_key_is_never_made_over(folder):
     with pytest.raises(ConfigurationError, match="without an operator key"):
-        create_operator_key(folder[1].path, "pass", Source())
+        create_operator_key(folder[1].path, "pass", SeededSource("source"))
 
 
 def test_approvals_are_remembered(folder):

@@ -8,7 +8,7 @@ from aggregator.operator.signed_http import MAX_ANSWER_BYTES, SignedHttp
 from privacy.errors import Conflict, MalformedMessage, NotFound, ServiceUnavailable, TooLarge
 from privacy.protocol.http_contract import NONCE_HEADER, PROBLEM_TYPE
 from privacy.protocol.problems import problem_of
-from tests.aggregator.operator.scripted_service import Source
+from tests.consortium import SeededSource
 
 INVITATION = {"partner": "ash", "token": "t", "expires": 5}
 
@@ -33,7 +33,7 @@ def speak(consortium, clock):
             "http://service",
             consortium.operator,
             clock,
-            Source(),
+            SeededSource("source"),
             clock.sleep,
             patience=patience,
             transport=transport,
