@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
 from pathlib import Path
@@ -87,3 +88,31 @@ def test_every_test_that_the_threat_model_names_exists() -> None:
     for row in rows:
         for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row):
             assert f"def {name}(" in (ROOT / file).read_text(encoding="utf-8"), f"{file}::{name}"
+
+
+def test_the_map_of_the_tree_names_what_there_is_and_every_folder() -> None:
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    section = text.split("## Where things are", 1)[1].split("\n## ", 1)[0]
+    home = ROOT
+    for line in section.splitlines():
+        if opened := re.match(r"(?:\*\*|\| )`([\w/]+/)`", line):
+            home = ROOT / opened[1]
+        for name in re.findall(r"`([\w/*]+(?:\.py|/))`", line):
+            assert any((ROOT if "/" in name else home).glob(name)), f"{name} in {home.relative_to(ROOT)}"
+    packages = [made.parent for made in ROOT.glob("*/*/__init__.py")]
+    assert len(packages) > 20
+    for folder in packages:
+        assert f"`{folder.relative_to(ROOT)}/`" in section, folder
+
+
+def test_the_table_of_routes_is_the_documents() -> None:
+    made = json.loads((ROOT / "docs/openapi.json").read_text(encoding="utf-8"))["paths"]
+    routes = {(method.upper(), re.sub(r"{\w+}", "{}", path)) for path, methods in made.items() for method in methods}
+    page = (ROOT / "docs/http.md").read_text(encoding="utf-8")
+    cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    shown = {
+        (method, re.sub(r"{\w+}", "{}", path))
+        for cell in cells
+        for method, path in re.findall(r"`(GET|POST|PUT) ([^`?]+)", cell)
+    }
+    assert {route for route in shown if not route[1].startswith("/console")} == routes
