@@ -107,7 +107,9 @@ def test_the_map_of_the_tree_names_what_there_is_and_every_folder() -> None:
 
 def test_the_table_of_routes_is_the_documents() -> None:
     made = json.loads((ROOT / "docs/openapi.json").read_text(encoding="utf-8"))["paths"]
-    routes = {(method.upper(), re.sub(r"{\w+}", "{}", path)) for path, methods in made.items() for method in methods}
+    routes = {
+        (method.upper(), re.sub(r"{\w+}", "{}", path)) for path, methods in made.items() for method in methods
+    }
     page = (ROOT / "docs/http.md").read_text(encoding="utf-8")
     cells = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
     shown = {
