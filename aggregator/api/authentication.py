@@ -24,9 +24,9 @@ from starlette.concurrency import run_in_threadpool
 
 from aggregator.arrival import read_body
 from aggregator.rounds.enrolment import is_known, keys_of
-from aggregator.storage.attempts import network
 from aggregator.storage.rates import Kind
 from aggregator.storage.service import Service
+from aggregator.storage.sign_in_limits import network
 from privacy.errors import (
     BadSignature,
     ClockSkew,

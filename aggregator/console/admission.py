@@ -1,7 +1,7 @@
 """From what a person typed to a session: name, password and code, all three or nothing.
 
 Rules, in this order:
-1. The attempt is counted (storage/attempts.py), whether there is such a name or not.
+1. The attempt is counted (storage/sign_in_limits.py), whether there is such a name or not.
 2. The password is compared, at the same cost for every name; outside of any transaction, for it takes a while.
 3. In one transaction: the code is used up, the count taken back, the session of before ended, the new one opened.
 Which of the three was wrong is told to nobody. What is typed is never logged.
@@ -18,12 +18,12 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy.orm import Session
 
-from aggregator.storage import accounts, attempts, passwords
+from aggregator.storage import accounts, passwords, sign_in_limits
 from aggregator.storage.accounts import Account
 from aggregator.storage.alarms import Figure, raise_alarm
-from aggregator.storage.attempts import Attempt
 from aggregator.storage.service import Service
 from aggregator.storage.sessions import CONSORTIUM, Opened, open_session, revoke_session
+from aggregator.storage.sign_in_limits import Attempt
 from privacy.errors import NotAuthenticated, TooManyAttempts
 
 _NAME = re.compile(accounts.NAME_PATTERN)
@@ -85,7 +85,7 @@ def by_password(service: Service, typed: Typed, whence: Whence) -> Admitted:
         renewed = passwords.hash_password(typed.password, service.source) if passwords.outdated(kept) else None
         with service.database.write() as session:
             account = accounts.prove(session, name, kept, typed.code, now, service.keys.server)
-            attempts.succeeded(session, counted.attempt, now)
+            sign_in_limits.succeeded(session, counted.attempt, now)
             if renewed is not None:
                 accounts.set_password(session, name, renewed)
             return admit(session, service, account, whence, "password")
@@ -94,14 +94,14 @@ def by_password(service: Service, typed: Typed, whence: Whence) -> Admitted:
 def confirm(service: Service, account: str, password: str, code: str) -> None:
     """Password and code again, within a session. Raises as `by_password`."""
     now = service.clock.now()
-    attempt = attempts.from_inside(account)
+    attempt = sign_in_limits.from_inside(account)
     with service.database.write() as session:
-        counted = _Counted(attempt, attempts.begin(session, attempt, now))
+        counted = _Counted(attempt, sign_in_limits.begin(session, attempt, now))
     with _telling(service, account, counted, now):
         kept = _compared(service, account, password)
         with service.database.write() as session:
             accounts.prove(session, account, kept, code, now, service.keys.server)
-            attempts.succeeded(session, attempt, now)
+            sign_in_limits.succeeded(session, attempt, now)
 
 
 def admit(session: Session, service: Service, account: Account, whence: Whence, way: str) -> Admitted:
@@ -121,10 +121,10 @@ def _counted(service: Service, name: str, whence: Whence, now: float) -> _Counte
     try:
         with service.database.write() as session:
             if accounts.knows_browser(session, name, whence.browser, now):
-                attempt = attempts.from_known_browser(name, whence.browser)
+                attempt = sign_in_limits.from_known_browser(name, whence.browser)
             else:
-                attempt = attempts.from_elsewhere(name, whence.address)
-            return _Counted(attempt, attempts.begin(session, attempt, now))
+                attempt = sign_in_limits.from_elsewhere(name, whence.address)
+            return _Counted(attempt, sign_in_limits.begin(session, attempt, now))
     except TooManyAttempts:
         _log.warning("sign-in-delayed", address=whence.address)
         raise

@@ -25,7 +25,7 @@ from aggregator.console.cookies import PROVIDER_COOKIE, delete_cookie, read_cook
 from aggregator.console.security import ConsoleRoute, TheService, sign_in_form
 from aggregator.console.sign_in import enter, whence
 from aggregator.console.words import page
-from aggregator.storage import accounts, attempts
+from aggregator.storage import accounts, sign_in_limits
 from aggregator.storage.tokens import new_token
 from privacy.errors import NotAuthenticated, NotFound, ServiceUnavailable, TooManyAttempts
 
@@ -58,7 +58,7 @@ def come_back(
     provider = _provider(request)
     secret = read_cookie(request, PROVIDER_COOKIE)
     wanted, nonce, verifier = _parts(secret)
-    place = attempts.from_provider(request.client.host if request.client else "")
+    place = sign_in_limits.from_provider(request.client.host if request.client else "")
     try:
         if not secret or not code or not hmac.compare_digest(wanted.encode(), state.encode()):
             raise NotAuthenticated("the answer to a sign-in of this browser", "another", "begin again")
@@ -66,11 +66,11 @@ def come_back(
             raise NotAuthenticated(f"an answer of {provider.issuer}", "another issuer's", "begin again")
         now = service.clock.now()
         with service.database.write() as session:
-            attempts.begin(session, place, now)
+            sign_in_limits.begin(session, place, now)
         identity = provider.identity(code, nonce, verifier)
         with service.database.write() as session:
             account = accounts.by_provider(session, identity.subject, identity.email)
-            attempts.succeeded(session, place, now)
+            sign_in_limits.succeeded(session, place, now)
             admitted = admit(session, service, account, whence(request), "provider")
     except NotAuthenticated as error:
         _log.warning("provider-sign-in-refused", detail=str(error))

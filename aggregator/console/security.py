@@ -23,9 +23,9 @@ from aggregator.arrival import read_body
 from aggregator.console.cookies import CSRF_FIELD, SESSION_COOKIE, check_csrf, delete_cookie, read_cookie
 from aggregator.console.refusals import words_of
 from aggregator.console.words import page
-from aggregator.storage.attempts import network
 from aggregator.storage.service import Service
 from aggregator.storage.sessions import Viewer, find_session, touch_session
+from aggregator.storage.sign_in_limits import network
 from aggregator.storage.tokens import token_digest
 from privacy.errors import (
     ChoraleError,

@@ -21,7 +21,7 @@ from aggregator.rounds.opening import settle_opening
 from aggregator.rounds.records import LIFECYCLE
 from aggregator.rounds.retention import sweep
 from aggregator.rounds.seal import make_seal, settle_uploading
-from aggregator.storage import accounts, attempts, links, sessions
+from aggregator.storage import accounts, links, sessions, sign_in_limits
 from aggregator.storage.notifier import RECHECK_SECONDS
 from aggregator.storage.service import Service
 from aggregator.storage.tables import AttemptRow
@@ -63,7 +63,7 @@ def purge(service: Service) -> None:
     now = service.clock.now()
     service.nonces.purge(now)
     with service.database.write() as session:
-        for store in (links, sessions, accounts, attempts):
+        for store in (links, sessions, accounts, sign_in_limits):
             store.purge(session, now)
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
-from aggregator.storage import attempts, second_factor
+from aggregator.storage import second_factor, sign_in_limits
 from aggregator.storage.sessions import ROLES, Opened, Role, revoke_all
 from aggregator.storage.tables import AccountRow, ConsoleLinkRow, KnownBrowserRow, RecoveryCodeRow
 from aggregator.storage.tokens import new_token, token_digest
@@ -98,7 +98,7 @@ def reset(session: Session, name: str, now: float) -> Account:
     row.password = row.factor = row.next_factor = row.disabled_at = None
     if row.email is not None:
         row.subject = None
-    attempts.forgive(session, name)
+    sign_in_limits.forgive(session, name)
     session.flush()
     return _account(row)
 

@@ -57,7 +57,7 @@ class RecoveryCodeRow(Table):
 
 
 class KnownBrowserRow(Table):
-    """A browser that an account signed in from; see storage/attempts.py."""
+    """A browser that an account signed in from; see storage/sign_in_limits.py."""
 
     __tablename__ = "known_browsers"
     token_digest: Mapped[str] = mapped_column(DIGEST, primary_key=True)
@@ -67,7 +67,7 @@ class KnownBrowserRow(Table):
 
 
 class AttemptLimitRow(Table):
-    """Failures counted under a digest of whose they are; see storage/attempts.py."""
+    """Failures counted under a digest of whose they are; see storage/sign_in_limits.py."""
 
     __tablename__ = "attempt_limits"
     key: Mapped[str] = mapped_column(DIGEST, primary_key=True)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from aggregator.console.admission import Typed, Whence, by_password
 from aggregator.console.cookies import SESSION_COOKIE
 from aggregator.storage import accounts
-from aggregator.storage.attempts import ONE_PLACE
 from aggregator.storage.sessions import CONSORTIUM, Role
+from aggregator.storage.sign_in_limits import ONE_PLACE
 from privacy.errors import NotAuthenticated, TooManyAttempts
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import (

@@ -7,7 +7,7 @@ import pytest
 from aggregator.console.admission import Typed, Whence, by_password
 from aggregator.console.cookies import BROWSER_COOKIE
 from aggregator.storage.alarms import Alarm, alarms
-from aggregator.storage.attempts import ACCOUNT, EVERYONE, ONE_PLACE, Bound, network
+from aggregator.storage.sign_in_limits import ACCOUNT, EVERYONE, ONE_PLACE, Bound, network
 from privacy.errors import NotAuthenticated
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import Person, account_link, send, sign_in, take_into_use, without_cookies
