@@ -2,7 +2,7 @@
 
 Rules:
 1. One mutant disables one check, in one place: `old` stands exactly once in `file` and becomes `new`.
-2. `tests` are red under the mutant, and green without it.
+2. `tests` are attacks of this folder: red under the mutant, and green without it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-_CHECKS: Final = "tests/privacy/protocol/test_opening_checks.py::"
-_RULES: Final = "tests/privacy/protocol/test_plan_and_cohort_checks.py::"
-_REQUESTS: Final = "tests/aggregator/test_refused_requests.py::"
+_REFUSED: Final = "tests/attacks/test_each_check.py::test_an_opening_is_refused_by_the_number_of_the_check"
+_RULES: Final = "tests/attacks/test_each_rule.py::"
+_TOO_MUCH: Final = _RULES + "test_a_plan_that_takes_more_than_was_signed_is_not_joined"
+_COHORTS: Final = _RULES + "test_a_cohort_that_is_not_what_its_members_signed_is_not_trained_for"
+_REQUESTS: Final = "tests/attacks/test_forged_requests.py::"
+_KEYS: Final = "tests/attacks/test_keys.py::"
 _OPENING: Final = "privacy/protocol/opening_checks.py"
 _PLAN: Final = "privacy/protocol/plan_checks.py"
 _COHORT: Final = "privacy/protocol/cohort_checks.py"
@@ -23,7 +26,7 @@ _CLOCKS: Final = "tests/attacks/test_clocks.py::"
 _ADDRESSES: Final = "tests/attacks/test_addresses.py::"
 _CONSOLE: Final = "tests/attacks/test_console.py::"
 _ENROLMENT: Final = "tests/attacks/test_enrolment.py::"
-_OWN: Final = "tests/client_sdk/test_own_ledger.py::"
+_OWN: Final = "tests/attacks/test_own_ledger.py::"
 
 
 @dataclass(frozen=True)
@@ -50,17 +53,23 @@ MUTANTS: Final = (
         "tests/attacks/test_seals.py::test_a_seal_by_any_other_key_than_the_services_is_none",
     ),
     _opening(
+        "(1) the operator's signature",
+        "plan = verifier.verify(request.plan, {OPERATOR: request.charter.operator_keys})",
+        "plan = request.plan.body",
+        _REFUSED,
+    ),
+    _opening(
         "(1) the pinned plan",
         "if plan.digest != request.accepted_plan or plan.charter != request.charter.digest:",
         "if False:",
-        _CHECKS + "test_1_another_plan_than_was_joined",
+        _REFUSED,
         quick=True,
     ),
     _opening(
         "(1) this attempt's seal",
         "if seal.plan != plan.digest or seal.charter != request.charter.digest:",
         "if False:",
-        _CHECKS + "test_1_a_seal_of_another_attempt",
+        _REFUSED,
         quick=True,
     ),
     _opening(
@@ -80,45 +89,51 @@ MUTANTS: Final = (
         "(3) the manifest that the seal names",
         "if signed is None or signed.digest != contributor.manifest:",
         "if signed is None:",
-        _CHECKS + "test_3_a_manifest_swapped_after_the_seal",
+        _REFUSED,
         quick=True,
     ),
     _opening(
         "(3) the member's signature",
         "body = verifier.verify(signed, {name: request.charter.entry(name).signing_keys})",
         "body = signed.body",
-        _CHECKS + "test_3_a_manifest_by_another_key",
+        _REFUSED,
         quick=True,
     ),
     _opening(
         "(3) for this R, J and member",
         "body.partner != name\n",
         "False\n",
-        _CHECKS + "test_3_a_manifest_for_something_else",
+        _REFUSED,
     ),
     _opening(
         "(3) for this R",
         "            or body.plan != plan.digest\n",
         "",
-        _CHECKS + "test_3_a_manifest_for_something_else",
+        _REFUSED,
     ),
     _opening(
         "(3) for this J",
         "            or body.cohort != request.accepted_cohort\n",
         "",
-        _CHECKS + "test_3_a_manifest_for_something_else",
+        _REFUSED,
+    ),
+    _opening(
+        "(3) under this charter",
+        "            or body.charter != request.charter.digest\n",
+        "",
+        _REFUSED,
     ),
     _opening(
         "(3) the plan's length",
         "if body.coefficients != coefficients:",
         "if False:",
-        _CHECKS + "test_3_a_manifest_for_something_else",
+        _REFUSED,
     ),
     _opening(
         "(3) a box for everyone",
         "if tuple(box.receiver for box in body.boxes) != request.cohort.partners:",
         "if False:",
-        _CHECKS + "test_3_a_manifest_that_leaves_a_receiver_out",
+        _REFUSED,
     ),
     _opening(
         "(4) n_min",
@@ -130,7 +145,7 @@ MUTANTS: Final = (
         "(5) the upload it signed",
         "if named is not None and (own is None or named != own.manifest):",
         "if False:",
-        _CHECKS + "test_5_an_own_upload_that_was_not_signed_here",
+        _REFUSED,
         quick=True,
     ),
     _opening(
@@ -149,7 +164,7 @@ MUTANTS: Final = (
         "(7) one set",
         "if request.opened_set is not None and request.opened_set != seal.contributors_digest:",
         "if False:",
-        _CHECKS + "test_7_another_set_of_an_opened_attempt",
+        _REFUSED,
         quick=True,
     ),
     Mutant(
@@ -164,14 +179,14 @@ MUTANTS: Final = (
         "client_sdk/partner.py",
         "if not self.round_keys.claim(round_digest) and self.round_keys.outlive_the_process:",
         "if not self.round_keys.claim(round_digest) and False:",
-        ("tests/client_sdk/test_adversary.py::test_a_second_copy_that_lost_the_key_sends_its_opening_never",),
+        ("tests/attacks/test_one_partner.py::test_a_second_copy_that_lost_the_key_sends_its_opening_never",),
     ),
     Mutant(
-        "6.2 shares below p",
+        "4.4 (6) shares below p",
         "privacy/he/boxes.py",
         "if int(shares.max()) >= DEFAULT.share_prime:",
         "if False:",
-        (_CHECKS + "test_6_a_signed_box_with_a_share_of_p_or_of_another_length",),
+        (_REFUSED,),
     ),
     # --- plans ---------------------------------------------------------------------------------------------
     Mutant(
@@ -179,7 +194,7 @@ MUTANTS: Final = (
         _PLAN,
         "plan = verifier.verify(signed, {OPERATOR: charter.operator_keys})",
         "plan = signed.body",
-        (_RULES + "test_a_plan_signed_by_the_server_or_a_partner_is_none",),
+        (_TOO_MUCH,),
     ),
     Mutant(
         "plan: charter and campaign",
@@ -193,7 +208,7 @@ MUTANTS: Final = (
         _PLAN,
         "if not any(plan.event.fits_row(row.event) for row in charter.table):",
         "if False:",
-        (_RULES + "test_a_plan_that_promises_less_is_refused",),
+        (_TOO_MUCH,),
         quick=True,
     ),
     Mutant(
@@ -205,18 +220,25 @@ MUTANTS: Final = (
     ),
     Mutant("plan: probes", _PLAN, "if plan.layout.probes < PROBES:", "if False:", (_WEAK,)),
     Mutant(
+        "plan: a statistic is an event of its own",
+        _PLAN,
+        'if (plan.kind == "statistics") != (plan.event.kind == "statistics"):',
+        "if False:",
+        (_TOO_MUCH,),
+    ),
+    Mutant(
         "plan: deadlines",
         _PLAN,
         "if not deadlines.join < deadlines.upload < deadlines.open:",
         "if False:",
-        (_RULES + "test_a_plan_that_promises_less_is_refused",),
+        (_TOO_MUCH,),
     ),
     Mutant(
         "charter: everyone's acceptance",
         _PLAN,
         "if missing:",
         "if False:",
-        ("tests/client_sdk/test_adversary.py::test_an_attempt_needs_a_charter_that_everyone_signed",),
+        (_RULES + "test_a_charter_that_one_partner_did_not_sign_is_in_force_for_nobody",),
     ),
     Mutant(
         "state: a quorum's confirmations",
@@ -240,7 +262,7 @@ MUTANTS: Final = (
         _COHORT,
         "body = verifier.verify(signed, {partner: charter.entry(partner).signing_keys})",
         "body = signed.body",
-        (_RULES + "test_a_join_signed_by_another_partner_is_refused",),
+        (_COHORTS,),
         quick=True,
     ),
     Mutant(
@@ -265,6 +287,13 @@ MUTANTS: Final = (
         ("tests/attacks/test_cohorts.py::test_a_cohort_that_the_service_did_not_sign",),
     ),
     Mutant(
+        "cohort: of this attempt",
+        _COHORT,
+        "if cohort.charter != charter.digest or cohort.plan != plan.digest:",
+        "if False:",
+        (_COHORTS,),
+    ),
+    Mutant(
         "cohort: n_min and the quorum",
         _COHORT,
         "    check_cohort_size(len(cohort.members), charter.n_min, charter.colluders)\n",
@@ -283,7 +312,7 @@ MUTANTS: Final = (
         _COHORT,
         "if body.ledger.count < seen_ledger_counts.get(member.partner, 0):",
         "if False:",
-        (_RULES + "test_a_rolled_back_member_stops_everyone",),
+        (_COHORTS,),
         quick=True,
     ),
     Mutant(
@@ -299,24 +328,21 @@ MUTANTS: Final = (
         "privacy/he/envelope.py",
         "        if abs(error) > limit:\n            return index\n",
         "",
-        ("tests/privacy/he/test_envelope.py::test_a_flipped_bit_is_refused",),
+        (_KEYS + "test_a_key_that_is_one_off_opens_no_sum_though_every_lane_is_in_range",),
     ),
     Mutant(
         "5.2 every lane is in range",
         "privacy/he/lanes.py",
         "    top = np.uint64(ceiling)\n",
         "    top = np.uint64(2**63)\n",
-        ("tests/privacy/he/test_lanes.py::test_a_lane_one_above_its_range_is_refused_and_named",),
+        (_KEYS + "test_a_value_beyond_its_lane_is_no_sum_of_what_may_be_sent",),
     ),
     Mutant(
         "4.5 the summed key is small",
         "privacy/he/shamir.py",
         "    over = np.abs(secret) > key_bound\n",
         "    over = np.abs(secret) > PRIME\n",
-        (
-            "tests/attacks/test_keys.py::test_any_boxes_below_the_quorum_open_nothing",
-            "tests/privacy/he/test_shamir.py",
-        ),
+        (_KEYS + "test_a_false_share_among_a_bare_quorum_makes_no_key",),
     ),
     Mutant(
         "5.4 the fingerprint of the sum",
@@ -338,7 +364,28 @@ MUTANTS: Final = (
         "privacy/protocol/ending_checks.py",
         "    if len(voters) < needed:\n",
         "    if False:\n",
-        ("tests/privacy/protocol/test_ending_checks.py",),
+        (_RULES + "test_the_service_says_void_with_fewer_than_a_quorum",),
+    ),
+    Mutant(
+        "4.5 a void vote's signature",
+        "privacy/protocol/ending_checks.py",
+        "body = verifier.verify(signed, {name: charter.entry(name).signing_keys})",
+        "body = signed.body",
+        (_RULES + "test_the_service_says_void_with_fewer_than_a_quorum",),
+    ),
+    Mutant(
+        "4.5 a void vote's seal",
+        "privacy/protocol/ending_checks.py",
+        "if (body.charter, body.plan, body.seal) != (charter.digest, plan.digest, seal):",
+        "if False:",
+        (_RULES + "test_the_service_says_void_with_fewer_than_a_quorum",),
+    ),
+    Mutant(
+        "4.5 a close by the service",
+        "privacy/protocol/ending_checks.py",
+        "close = verifier.verify(signed, {SERVER: charter.server_keys})",
+        "close = signed.body",
+        (_RULES + "test_a_close_by_any_other_key_than_the_services_ends_nothing",),
     ),
     # --- ledgers -----------------------------------------------------------------------------------------------
     Mutant(

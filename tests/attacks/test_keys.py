@@ -43,12 +43,14 @@ def seed(values: np.ndarray, round_digest: bytes = R, cohort: bytes = J, device:
     return contribution_seed(Frozen(), device, round_digest, cohort, sha256(values.tobytes()).digest())
 
 
-def opened(ciphertexts: list[bytes], key: np.ndarray) -> np.ndarray:
+def opened(
+    ciphertexts: list[bytes], key: np.ndarray, layout: LaneLayout = LAYOUT, length: int = len(VALUES)
+) -> np.ndarray:
     words = np.zeros(len(ciphertexts[0]) // 8, dtype=object)
     for raw in ciphertexts:
         words += np.frombuffer(raw, dtype="<u8").astype(object)
     total = (words % DEFAULT.modulus).astype("<u8").tobytes()
-    return np.concatenate(list(open_sum([total], key, len(ciphertexts), LAYOUT, len(VALUES), R, J)))
+    return np.concatenate(list(open_sum([total], key, len(ciphertexts), layout, length, R, J)))
 
 
 def test_a_frozen_source_gives_every_message_round_cohort_and_device_another_key() -> None:
@@ -125,6 +127,48 @@ def test_any_boxes_below_the_quorum_open_nothing() -> None:
         with pytest.raises(ChoraleError):
             recover([1 + row for row in pair], dealt[pair], 3, DEFAULT.key_bound(1))
     assert MAX_SUBSETS > 1
+
+
+def test_a_false_share_among_a_bare_quorum_makes_no_key() -> None:
+    """With no share to spare it shows by the size of what comes out alone (4.5): of a key 0, moved at random."""
+    shares = deal(np.zeros(4096, dtype=np.int64), 3, 3, share_stream(b"c" * 32))
+    bound = DEFAULT.key_bound(1)
+    assert not recover([1, 2, 3], shares, 3, bound).secret.any()
+    shares[1, 7] = (int(shares[1, 7]) + 123_456_789) % DEFAULT.share_prime
+    with pytest.raises(OpeningFailed, match="coefficient 7"):
+        recover([1, 2, 3], shares, 3, bound)
+
+
+def uploads(*sent: tuple[np.ndarray, LaneLayout]) -> tuple[list[bytes], np.ndarray]:
+    """Several partners' ciphertexts, each under a key of its own, and the sum of these keys."""
+    made = [
+        encrypt(values, layout, R, J, bytes([number]) * 32, 32768) for number, (values, layout) in enumerate(sent)
+    ]
+    return [b"".join(one.shards) for one in made], sum((one.key.s for one in made), np.zeros(4096, dtype=np.int64))
+
+
+def test_a_key_that_is_one_off_opens_no_sum_though_every_lane_is_in_range() -> None:
+    """A false share, by the inverse of its Lagrange weight, moves S by 1: no bound of the key tells. Nor do lanes
+    that three contributors fill but for 3 values of 2^24: garbage passes them. The errors tell (5.1)."""
+    layout = LaneLayout(24, 3)
+    values = np.zeros(layout.values_per_polynomial, dtype=np.int32)
+    ciphertexts, key = uploads(*[(values, layout)] * 3)
+    assert not opened(ciphertexts, key, layout, values.size).any()
+    key[0] += 1
+    with pytest.raises(OpeningFailed):
+        opened(ciphertexts, key, layout, values.size)
+
+
+@pytest.mark.parametrize("place", [0, 1, 999])
+def test_a_value_beyond_its_lane_is_no_sum_of_what_may_be_sent(place: int) -> None:
+    """A colluder packs by a layout of its own: more than three may hold in one lane, and no carry (5.2)."""
+    wide, quiet = LaneLayout(24, 1), np.zeros(1000, dtype=np.int32)
+    loud = np.full(1000, LAYOUT.offset - wide.offset, dtype=np.int32)
+    loud[place] = 3 * 2 * LAYOUT.offset - 2 * LAYOUT.offset - wide.offset
+    assert opened(*uploads((quiet, LAYOUT), (quiet, LAYOUT), (loud, wide)))[place] == 3 * LAYOUT.offset
+    loud[place] += 1
+    with pytest.raises(OpeningFailed):
+        opened(*uploads((quiet, LAYOUT), (quiet, LAYOUT), (loud, wide)))
 
 
 def test_public_polynomials_are_nobodys_choice() -> None:

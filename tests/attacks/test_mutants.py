@@ -13,6 +13,7 @@ def test_every_mutant_fits_the_code_once() -> None:
         assert (ROOT / mutant.file).read_text(encoding="utf-8").count(mutant.old) == 1, mutant.check
         for test in mutant.tests:
             file, _, name = test.partition("::")
+            assert file.startswith("tests/attacks/test_"), mutant.check
             assert f"def {name}" in (ROOT / file).read_text(encoding="utf-8"), test
 
 

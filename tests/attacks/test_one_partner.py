@@ -1,4 +1,7 @@
-"""What a lying service, a second copy of a folder, or a crash at a bad moment must not get out of a partner."""
+"""Adversary: a lying service, a second copy of a partner's folder, or a crash at a bad moment. It wants one partner
+to open twice, to train under a charter that is not in force, to stand on a state that no quorum confirmed, or to
+wait without end. Rounds are whole ones: the others take part as usual, and the round ends.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Two ledgers compared each round: a restored folder, a service that lost a charge, a false charter."""
+"""Adversary: a service that forgets, cuts or forges charges, a folder's older copy, whoever drafts a charter. It
+wants budget that was spent already, or terms that a partner did not choose. Two ledgers that are compared each
+round (protocol 6.4), and what a partner checks before it signs (4.0), stop it.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from aggregator.storage.folder import load_keys
 from client_sdk.attempt import Outcome
 from client_sdk.enrolment import Offered, accept_charter
 from client_sdk.journal import append_own
@@ -16,20 +20,22 @@ from client_sdk.partner import Partner
 from privacy.dp.caps import Caps
 from privacy.errors import LedgerBroken, NotAllowed, PolicyRefused, RolledBack, UnsafeParameters, WeakerThanCharter
 from privacy.ledger.chain import ChainVerifier
-from privacy.protocol.identifiers import OPERATOR
+from privacy.protocol.identifiers import OPERATOR, SERVER
 from privacy.protocol.messages import Campaign, Charter, Deadlines, Plan
 from privacy.protocol.signing import SigningKey, sign
+from tests.attacks.siege import LyingServer
 from tests.client_sdk.choir import EVENT, Choir, choir, outside, passphrase, take_part, together
 from tests.consortium import SeededSource
 
 RESTORED = "partner-02"
+SERVER_LIES = LyingServer()
 
 
 @pytest.fixture(scope="module")
 def after_one_round(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Choir, Campaign, ModelState]]:
     """Three partners after a round; partner-02's folder as it was before lies beside, in `backup`."""
     root = tmp_path_factory.mktemp("choir")
-    with choir(root) as three:
+    with choir(root, wrap=SERVER_LIES.before) as three:
         _, campaign, state = three.constitute()
         with three.agent(RESTORED) as agent:
             agent.current_state(campaign)
@@ -73,15 +79,24 @@ def test_a_charge_that_the_service_does_not_have_is_an_alarm(
 
 
 def test_a_service_whose_ledger_was_cut_is_an_alarm(
-    after_one_round: tuple[Choir, Campaign, ModelState], monkeypatch: pytest.MonkeyPatch
+    after_one_round: tuple[Choir, Campaign, ModelState],
 ) -> None:
+    """Its key signs the chain as it was before the last entry: nothing in the answer itself is false."""
     three, _, _ = after_one_round
     with three.partner("partner-01") as partner:
         seen = partner.ledger_watch.sync(partner.service)
-        longer = seen.model_copy(update={"count": seen.count + 1})
-        partner.ledger_watch._chain.head = longer
-        with pytest.raises(LedgerBroken, match="was cut, or restored"):
-            partner.ledger_watch.sync(partner.service)
+        last = ChainVerifier()
+        for line in partner.service.ledger(0, seen.count - 1):
+            last.add_line(line)
+        true = partner.service.checkpoint().body
+        cut = sign(true.model_copy(update={"chain": last.head}), SERVER, load_keys(three.root / "server").server)
+        SERVER_LIES.answer_instead("/v1/ledger/checkpoint", cut.canonical_bytes, ["partner-01"])
+        try:
+            with pytest.raises(LedgerBroken, match="was cut, or restored"):
+                partner.ledger_watch.sync(partner.service)
+        finally:
+            SERVER_LIES.be_honest()
+        assert partner.ledger_watch.sync(partner.service) == seen
 
 
 def test_the_own_chain_is_verified_when_the_folder_is_opened(
