@@ -7,7 +7,7 @@ Rules:
 
 P1  one set an attempt is opened, of at least n_min uploads; the round key is gone before an opening leaves. One
     cohort an attempt, and one upload of the same bytes.
-P2  nothing secret (a key, a device secret, a vector) stands in anything that leaves a machine.
+P2  nothing secret (a key, a device secret, a vector) stands in anything that leaves a machine: line, headers, body.
 P3  a charge stands on the own chain before an upload leaves, and on the service's before a cohort is shown; charges
     are never given back; no row is overdrawn.
 P4  what is decoded is the sum of what U contributed, integer by integer; U leaves out nobody who holds a receipt;
@@ -35,6 +35,7 @@ from privacy.ledger.chain import ChainVerifier
 from privacy.protocol.http_contract import split_frame
 from privacy.protocol.messages import Cohort, Confirmation, Join, Manifest, Opening, Seal, Signed, parse_signed
 from tests.simulation.actors import PartnerActor, values_of
+from tests.simulation.secrecy import Headers, leak
 from tests.simulation.service import problem_title
 from tests.simulation.world import World
 
@@ -87,12 +88,15 @@ class Monitor:
 
     # --- what leaves a machine ------------------------------------------------------------------------
 
-    def leaving(self, sender: str, method: str, target: str, body: bytes) -> None:
+    def leaving(self, sender: str, method: str, target: str, headers: Headers, body: bytes) -> None:
         actor = self.partners.get(sender)
-        if actor is None or actor.agent is None or not body:
+        if actor is None or actor.agent is None:
             return
         partner = actor.agent.partner
-        self._no_secret(partner, target, body)
+        found = leak(self._secrets(partner), target, headers, body)
+        self.require(found is None, "P2", f"a secret in {found} of {method} {target[:60]}")
+        if not body:
+            return
         parts = target.split("?")[0].split("/")
         if method == "POST" and parts[2] == "rounds":
             round_digest, kind = parts[3], parts[4]
@@ -108,7 +112,8 @@ class Monitor:
         elif method == "PUT":
             self.once("P1", sha256(body).hexdigest(), "shard", sender, target)
 
-    def _no_secret(self, partner: Partner, target: str, body: bytes) -> None:
+    def _secrets(self, partner: Partner) -> list[bytes]:
+        """The first bytes of each secret of this machine, its vectors among them."""
         keys = partner.keys
         secrets = [keys.device_secret[:TAIL], keys.signing.private_bytes()[:TAIL], keys.result.private_bytes[:TAIL]]
         for path in self.world.machines[partner.name].memory.rglob("*"):
@@ -116,10 +121,7 @@ class Monitor:
                 secrets.append(path.read_bytes()[:TAIL])
         for record in partner.journal.records(unfinished=True):
             secrets.append(values_of(partner.name, record.plan, TAIL // 4).tobytes())
-        for secret in secrets:
-            self.require(
-                secret not in body and secret.hex().encode() not in body, "P2", f"a secret in {target[:60]}"
-            )
+        return secrets
 
     def _upload(self, partner: Partner, round_digest: str, body: bytes) -> None:
         manifest = parse_signed(Manifest, split_frame(body)[0]).body

@@ -4,7 +4,7 @@ Rules:
 1. A request that is lost, or whose answer is, looks to its sender like a connection that failed, some time later.
 2. A repeated request is the same bytes, delivered a second time; only the first copy's answer reaches the sender.
 3. A corrupted request or answer has one bit flipped in its body (or in its line and headers, where there is none).
-4. Every request is shown to `watch` as it leaves, whatever becomes of it: what leaves a machine may be read.
+4. Every request is shown whole to `watch` as it leaves, whatever becomes of it: what leaves a machine may be read.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import httpx
 from tests.simulation.faults import Faults
 from tests.simulation.machines import Machine
 from tests.simulation.scheduler import Scheduler, Waiting
+from tests.simulation.secrecy import Headers
 from tests.simulation.service import Exchange, SimulatedService
 
-Watch = Callable[[str, str, str, bytes], None]
-"""sender, method, target, body."""
+Watch = Callable[[str, str, str, Headers, bytes], None]
+"""sender, method, target, headers, body."""
 
 NO_ANSWER = "no answer came"
 
@@ -29,7 +30,7 @@ class Network:
         self.scheduler = scheduler
         self.faults = faults
         self.service = service
-        self.watch: Watch = lambda sender, method, target, body: None
+        self.watch: Watch = lambda sender, method, target, headers, body: None
         self.answered: Callable[[str, str, int, bytes], None] = lambda method, target, status, body: None
 
     def line(self, machine: Machine) -> httpx.BaseTransport:
@@ -49,7 +50,7 @@ class Line(httpx.BaseTransport):
         target = request.url.raw_path.decode("ascii")
         headers = [(name.lower(), value) for name, value in request.headers.raw]
         self._machine.point("before a request")
-        self._network.watch(self._place, request.method, target, body)
+        self._network.watch(self._place, request.method, target, headers, body)
         status, answer_headers, content = self._network.scheduler.wait(
             lambda waiting: self._send(waiting, request.method, target, headers, body)
         )

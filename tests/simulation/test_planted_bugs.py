@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import quote_from_bytes
 
+import httpx
 import pytest
 
 import aggregator.rounds.join
@@ -18,8 +21,10 @@ from aggregator.rounds.blind_sum import sum_shard
 from client_sdk.journal import Journal
 from client_sdk.own_ledger import OwnLedger
 from client_sdk.partner import Partner
+from client_sdk.transport import Transport
 from privacy.protocol.messages import Manifest, parse_signed
 from tests.simulation.run import run
+from tests.simulation.secrecy import leak
 
 SEEDS = (1, 4, 5, 6, 7, 10, 14, 16)
 """Seeds with few partners and many faults, so that a bug that needs one is met soon."""
@@ -122,9 +127,40 @@ def loses_uploads_in_a_crash(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(client_sdk.upload, "_send_shards", losing)
 
 
+def _in_each_request(patch: pytest.MonkeyPatch, write: Callable[[Any, httpx.Request], None]) -> None:
+    sign = Transport._sign
+
+    def telling(self: Transport, identity: Any, request: httpx.Request, body: bytes) -> dict[str, str]:
+        write(identity, request)
+        return sign(self, identity, request, body)
+
+    patch.setattr(Transport, "_sign", telling)
+
+
+def shows_its_key_in_a_header(patch: pytest.MonkeyPatch) -> None:
+    """As a tracing library might that was handed the wrong value."""
+
+    def write(identity: Any, request: httpx.Request) -> None:
+        request.headers["x-trace"] = b64encode(b"key=" + identity.key.private_bytes()).decode()
+
+    _in_each_request(patch, write)
+
+
+def shows_its_key_in_a_target(patch: pytest.MonkeyPatch) -> None:
+    """Only where a request has no body: a long poll."""
+
+    def write(identity: Any, request: httpx.Request) -> None:
+        if request.method == "GET" and request.url.path.startswith("/v1/rounds/"):
+            request.url = request.url.copy_merge_params({"seen": "0", "by": identity.key.private_bytes().hex()})
+
+    _in_each_request(patch, write)
+
+
 @pytest.mark.parametrize(
     ("plant", "promise"),
     [
+        (shows_its_key_in_a_header, "P2: a secret in the header x-trace"),
+        (shows_its_key_in_a_target, "P2: a secret in the request line of GET"),
         (uploads_before_it_charges, "P3"),
         (opens_before_its_key_is_wiped, "P1"),
         pytest.param(shows_a_cohort_and_charges_nobody, "P3", marks=pytest.mark.full),
@@ -136,7 +172,7 @@ def loses_uploads_in_a_crash(patch: pytest.MonkeyPatch) -> None:
         pytest.param(publishes_a_false_sum, "liveness", marks=pytest.mark.full),
         pytest.param(loses_uploads_in_a_crash, "liveness", marks=pytest.mark.full),
     ],
-    ids=lambda value: value if isinstance(value, str) else value.__name__,
+    ids=lambda value: value.partition(":")[0] if isinstance(value, str) else value.__name__,
 )
 def test_the_simulator_finds(plant: Plant, promise: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -147,3 +183,15 @@ def test_the_simulator_finds(plant: Plant, promise: str) -> None:
                 assert result.broken.startswith(promise), result.broken
                 return
     raise AssertionError(f"no seed among {SEEDS} fails")
+
+
+@pytest.mark.parametrize("before", range(4))
+@pytest.mark.parametrize(
+    "write", [bytes, lambda raw: raw.hex().encode(), b64encode, lambda raw: quote_from_bytes(raw).encode()]
+)
+def test_a_secret_is_found_as_it_is_usually_written(write: Callable[[bytes], bytes], before: int) -> None:
+    """Wherever it begins within what is written, and whatever follows."""
+    secret = bytes(range(200, 248))
+    sent = write(b"x" * before + secret + b"tail")
+    assert leak([secret], "/v1/about", [(b"x-trace", sent)], b"") == "the header x-trace"
+    assert leak([bytes(48)], "/v1/about", [(b"x-trace", sent)], sent) is None
