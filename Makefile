@@ -61,11 +61,11 @@ mutate-checks: $(VENV)/.installed
 audit: $(VENV)/.installed
 	$(BIN)/python -m deploy.audit
 
-# Parsers and routes under altered input, by coverage and from the document: make fuzz SECONDS=600
+# Parsers, routes and forms under altered input, by coverage and from the document: make fuzz SECONDS=600
 SECONDS ?= 60
 fuzz: $(VENV)/.installed
 	$(BIN)/python -m tests.fuzzing --seconds $(SECONDS)
-	FUZZ_EXAMPLES=200 $(BIN)/pytest tests/fuzzing/test_openapi_fuzz.py
+	FUZZ_EXAMPLES=200 $(BIN)/pytest tests/fuzzing/test_openapi_fuzz.py tests/fuzzing/test_console_forms.py
 
 bench: $(VENV)/.installed
 	$(BIN)/python -m benchmarks

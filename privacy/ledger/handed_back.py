@@ -83,7 +83,7 @@ def read(lines: Iterable[bytes]) -> HandedBack:
     number, header = next(numbered, (1, b""))
     try:
         value = parse(header)
-        if value.get("type") != _HEADER:
+        if not isinstance(value, dict) or value.get("type") != _HEADER:
             raise ValueError("another header")
         found = HandedBack(_NAME.validate_python(value.get("partner")))
     except (ChoraleError, ValidationError, ValueError) as error:
@@ -106,7 +106,8 @@ def read(lines: Iterable[bytes]) -> HandedBack:
 
 def _take_message(found: HandedBack, number: int, line: bytes) -> None:
     try:
-        body = parse(line).get("body")
+        value = parse(line)
+        body = value.get("body") if isinstance(value, dict) else None
         kind = _KINDS[str(body["type"])] if isinstance(body, dict) else None
         if kind is None:
             raise ValueError("no signed message")

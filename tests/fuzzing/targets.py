@@ -46,7 +46,7 @@ from privacy.protocol.problems import error_of
 from privacy.protocol.sealed_file import open_secret
 from privacy.protocol.signing import Verifier
 from privacy.report.signature import read_signature, verify_report
-from tests.fuzzing import real
+from tests.fuzzing import real, returned
 from tests.privacy.ledger.exports import small_export, small_own_export
 from tests.privacy.protocol.sealed_attempt import make_campaign
 
@@ -241,6 +241,9 @@ TARGETS: dict[str, Target] = {
     "ledgers": Target(_ledger, lambda: [b"".join(small_export()), b"".join(small_own_export())]),
     "entries": Target(_entries, real.entry_lines),
     "report-signatures": Target(_report_signature, lambda: [real.report()[1]]),
+    "reports": Target(returned.report, lambda: [returned.report_json()]),
+    "handed-back": Target(lambda raw: returned.handed(raw, Gullible()), returned.handed_back_files),
+    "backup-manifests": Target(returned.manifest, lambda: [returned.backup_manifest()]),
     "sealed-files": Target(_sealed, real.sealed_files),
     "officer-keys": Target(_in_a_file(public_key), real.officer_keys),
     "partner-toml": Target(_in_a_file(load_settings), lambda: [real.PARTNER_TOML]),
