@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from client_sdk.partner import Partner
 from privacy.dp.accountant import epsilon
 from privacy.dp.events import Guarantee, PrivacyEvent
-from privacy.ledger.entry import BudgetChange
-
-_CHARGED = ("charge", "recovered")
+from privacy.ledger.entry import CHARGES, BudgetChange
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class AttemptLine:
     @property
     def differs(self) -> bool:
         """A reservation that stands or lapsed is on the service's ledger alone, and costs nothing."""
-        return (self.own in _CHARGED) != (self.service in _CHARGED)
+        return (self.own in CHARGES) != (self.service in CHARGES)
 
 
 def attempt_lines(partner: Partner) -> list[AttemptLine]:
@@ -68,7 +66,7 @@ def service_epsilons(partner: Partner) -> dict[str, float]:
     charged: list[BudgetChange] = [
         change
         for plan, (kind, change) in partner.ledger_watch.attempts().items()
-        if kind in _CHARGED and plan not in earlier
+        if kind in CHARGES and plan not in earlier
     ]
     spent: Counter[PrivacyEvent] = Counter(change.event for change in charged)
     delta = charter.entry(partner.name).caps.delta

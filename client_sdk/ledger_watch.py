@@ -24,14 +24,13 @@ from client_sdk.service import Service
 from privacy.clock import Clock
 from privacy.errors import LedgerBroken, RolledBack
 from privacy.ledger.chain import ChainVerifier, RowTotals
-from privacy.ledger.entry import BudgetChange
+from privacy.ledger.entry import CHARGES, BudgetChange
 from privacy.protocol.canonical import canonical
 from privacy.protocol.identifiers import SERVER
 from privacy.protocol.messages import ChainHead, Charter, Checkpoint, Signed, parse_signed
 from privacy.protocol.signing import Verifier
 
 _HEAD = "server ledger head"
-_CHARGED = ("charge", "recovered")
 
 
 class LedgerWatch:
@@ -214,7 +213,7 @@ class LedgerWatch:
         }
 
     def _server_charges(self) -> dict[str, BudgetChange]:
-        return {plan: change for plan, (kind, change) in self.attempts().items() if kind in _CHARGED}
+        return {plan: change for plan, (kind, change) in self.attempts().items() if kind in CHARGES}
 
     def _load(self) -> ChainVerifier:
         chain = ChainVerifier()

@@ -30,10 +30,10 @@ from aggregator.storage.tables import (
     UploadRow,
     VoidRow,
 )
+from privacy.ledger.entry import CHARGES
 from privacy.protocol.messages import Charter, CharterAcceptance, Join, Receipt
 
 RECENT_ATTEMPTS = 25
-_CHARGED = ("charge", "recovered")
 
 
 @dataclass(frozen=True)
@@ -104,13 +104,13 @@ def ledgers_beside(session: Session, partner: str) -> LedgersBeside:
     recent = recent_attempts(session)
     moves = session.execute(
         select(LedgerEntryRow.kind, LedgerEntryRow.round)
-        .where(LedgerEntryRow.participant == partner, LedgerEntryRow.kind.in_(("reserve", *_CHARGED)))
+        .where(LedgerEntryRow.participant == partner, LedgerEntryRow.kind.in_(("reserve", *CHARGES)))
         .order_by(LedgerEntryRow.index)
     )
     here: dict[str, int] = {}
     charged = 0
     for kind, plan in moves:
-        charged += kind in _CHARGED
+        charged += kind in CHARGES
         if kind == "reserve" and plan is not None:
             here[plan] = charged
     joins = {

@@ -239,17 +239,26 @@ def _composed(gaussians: tuple[tuple[_Single, int], ...]) -> pld.PrivacyLossDist
     interval = max(_interval(multiplier, copies) for (multiplier, _, copies), _ in gaussians)
     total = None
     for single, count in gaussians:
-        for times in _blocks(count):
-            part = _self_composed(single, interval, times)
-            total = part if total is None else total.compose(part)
+        part = _repeated(single, interval, count)
+        total = part if total is None else total.compose(part)
     return total
 
 
-def _blocks(count: int) -> list[int]:
-    """One round more costs a few cheap convolutions, and the figure depends on the count alone, not on the way."""
+@lru_cache(maxsize=32)
+def _repeated(single: _Single, interval: float, count: int) -> pld.PrivacyLossDistribution:
+    """One round more costs a convolution, and the figure depends on the count alone, not on the way there.
+
+    The count's blocks are composed from the largest on, so that what comes before the last is found composed.
+    """
+    last = _last_block(count)
+    part = _self_composed(single, interval, last)
+    return part if last == count else _repeated(single, interval, count - last).compose(part)
+
+
+def _last_block(count: int) -> int:
+    """Its multiple of _BLOCK, if it is one, else the lowest power of two in it."""
     rest = count % _BLOCK
-    bits = [1 << place for place in range(rest.bit_length()) if rest >> place & 1]
-    return [count - rest, *bits] if count > rest else bits
+    return rest & -rest if rest else count
 
 
 @lru_cache(maxsize=256)

@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from privacy.dp.events import PrivacyEvent
 from privacy.errors import ChoraleError, LedgerBroken
-from privacy.ledger.entry import BudgetChange, EntryKind, LedgerEntry, OfficersAction, entry_digest
+from privacy.ledger.entry import CHARGES, BudgetChange, EntryKind, LedgerEntry, OfficersAction, entry_digest
 from privacy.protocol.identifiers import ZERO_DIGEST
 from privacy.protocol.messages import ChainHead, Plan
 
@@ -110,7 +110,7 @@ def totals_after(kind: EntryKind, before: RowTotals, held: bool) -> RowTotals:
     """The one place that says how an entry moves a row's totals."""
     if kind == "reserve":
         return RowTotals(before.charged, before.reserved + 1)
-    spent = 1 if kind in ("charge", "recovered") else 0
+    spent = 1 if kind in CHARGES else 0
     return RowTotals(before.charged + spent, before.reserved - (1 if held else 0))
 
 

@@ -26,6 +26,9 @@ from privacy.protocol.messages import Count, Positive, UnixSeconds
 
 EntryKind = Literal["reserve", "charge", "lapse", "recovered", "action"]
 
+CHARGES: Final = ("charge", "recovered")
+"""The kinds that charge: what a partner's own chain holds, and what is spent."""
+
 NO_ROW: Final = ""
 """No row of a charter's table can bear this name."""
 

@@ -7,6 +7,7 @@ entry of the period; `opening` is the head at the period's start.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -26,6 +27,11 @@ Source = Literal["service", "partner"]
 """Whose chain the report was made from."""
 
 Outcome = Literal["running", "confirmed", "void", "closed", "unknown"]
+
+
+def stated(value: float) -> Epsilon:
+    """An accountant's figure as a report has it."""
+    return INFINITE if math.isinf(value) else value
 
 
 class CurvePoint(Model):
@@ -77,10 +83,29 @@ class RowUse(Model):
     count: Count
 
 
+class Spent(Model):
+    """Both guarantees at one delta."""
+
+    delta: Annotated[float, Field(ge=0)]
+    in_sum: Epsilon
+    alone: Epsilon
+
+
+class EntryCost(Model):
+    """What a charge cost by itself, and with all charged before it under the same charter, "as if" that were fixed.
+
+    cumulated: None where the charge is not among the newest (entry_costs.py).
+    """
+
+    itself: Spent
+    cumulated: Spent | None
+
+
 class ReportedEntry(Model):
     """A ledger entry in short; the export has all of it.
 
     epoch: its charter's. plan: the attempt's; each campaign counts its rounds from 1. action: an officer's.
+    cost: of a charge of the period; None of what charges nothing, and where an entry is shown at a glance.
     """
 
     index: Positive
@@ -93,6 +118,7 @@ class ReportedEntry(Model):
     row: str | None
     event: PrivacyEvent | None
     outcome: Outcome | None
+    cost: EntryCost | None
     action: OfficersAction | None
     reason: str
 
@@ -121,14 +147,6 @@ class ReportedAlarm(RaisedAlarm):
     """acknowledged: None where nobody had by the period's end."""
 
     acknowledged: Acknowledgement | None
-
-
-class Spent(Model):
-    """Both guarantees at one delta."""
-
-    delta: Annotated[float, Field(ge=0)]
-    in_sum: Epsilon
-    alone: Epsilon
 
 
 class EpochSpent(Model):

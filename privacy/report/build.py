@@ -26,11 +26,9 @@ from privacy.protocol.round_state import RoundState
 from privacy.protocol.words import words
 from privacy.report import figures
 from privacy.report.budget_report import (
-    INFINITE,
     BudgetReport,
     CurvePoint,
     Detection,
-    Epsilon,
     FormerParticipant,
     GuaranteeBudget,
     ParticipantBudget,
@@ -40,7 +38,9 @@ from privacy.report.budget_report import (
     RowUse,
     SharedRecord,
     Source,
+    stated,
 )
+from privacy.report.entry_costs import entry_costs
 from privacy.report.happened import Happened, Outcomes, reported_entry
 from privacy.report.in_effect import in_effect
 from privacy.report.lifetime import Lifetimes
@@ -84,7 +84,10 @@ def build_report(
     bound = in_effect(charter, kept[:until])
     lifetimes = Lifetimes(kept[:until])
     charters = {one.digest: one for one in (*earlier, charter)}
-    happened = Happened(kept[:until], before, None if reaches(covered, as_of) else covered.end, charters, known)
+    about = None if participants is None else tuple(participants)
+    costs = entry_costs(kept[:until], before, charters, about)
+    end = None if reaches(covered, as_of) else covered.end
+    happened = Happened(kept[:until], before, end, charters, known, costs)
     listed = happened.listed()
     return framed(
         charter,
@@ -103,10 +106,10 @@ def build_report(
                 curve=True,
                 before=at_start.participant(partner),
             ).model_copy(update={"lifetime": lifetimes.of(partner, charters)})
-            for partner in (charter.partners if participants is None else participants)
+            for partner in (charter.partners if about is None else about)
         ),
-        former=happened.former(charter, lifetimes, listed) if participants is None else (),
-        actions=tuple(listed.get(None, ())) if participants is None else (),
+        former=happened.former(charter, lifetimes, listed) if about is None else (),
+        actions=tuple(listed.get(None, ())) if about is None else (),
         alarms=None if alarms is None else happened.alarms(alarms),
         period=covered,
         opening=at_start.head,
@@ -250,10 +253,10 @@ def _guarantee_budget(
     return GuaranteeBudget(
         guarantee="alone" if guarantee is Guarantee.ALONE else "in_sum",
         cap=caps.epsilon_for(guarantee),
-        at_start=_stated(cost(figures.counts(before.spent))),
-        epsilon=_stated(cost(spent)),
-        without_result=_stated(_difference(cost(spent), cost(fruitful))),
-        with_reserved=_stated(cost(held)),
+        at_start=stated(cost(figures.counts(before.spent))),
+        epsilon=stated(cost(spent)),
+        without_result=stated(_difference(cost(spent), cost(fruitful))),
+        with_reserved=stated(cost(held)),
         even_odds=figures.even_odds(spent, guarantee, charter.honest),
         detections=(),
         curve=(),
@@ -280,7 +283,7 @@ def _with_curve(
         follows = (planned[0],) * more if planned is not None else ()
         counted = figures.counts((*events[:happened], *follows))
         cost = figures.epsilon(counted, delta, budget.kind, charter.honest)
-        points.append(CurvePoint(charges=happened + more, epsilon=_stated(cost), planned=more > 0))
+        points.append(CurvePoint(charges=happened + more, epsilon=stated(cost), planned=more > 0))
     found = figures.detections(figures.counts(events), budget.kind, charter.honest)
     detections = tuple(Detection(false_alarm=rate, detection=chance) for rate, chance in found)
     return budget.model_copy(update={"curve": tuple(points), "detections": detections})
@@ -290,7 +293,7 @@ def _shared(tally: ParticipantTally, delta: float, honest: int) -> tuple[SharedR
     spent = figures.counts(tally.spent)
     costs = (figures.epsilon_for_copies(spent, delta, Guarantee.IN_SUM, honest, holders) for holders in _HOLDERS)
     return tuple(
-        SharedRecord(holders=holders, in_sum=_stated(cost)) for holders, cost in zip(_HOLDERS, costs, strict=True)
+        SharedRecord(holders=holders, in_sum=stated(cost)) for holders, cost in zip(_HOLDERS, costs, strict=True)
     )
 
 
@@ -306,7 +309,3 @@ def _difference(all_of_it: float, part: float) -> float:
     if math.isinf(all_of_it):
         return 0.0 if math.isinf(part) else math.inf
     return max(0.0, all_of_it - part)
-
-
-def _stated(value: float) -> Epsilon:
-    return INFINITE if math.isinf(value) else value

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from privacy.ledger.entry import LedgerEntry
+from privacy.ledger.entry import CHARGES, LedgerEntry
 from privacy.protocol.messages import Charter
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import (
     Acknowledgement,
+    EntryCost,
     FormerParticipant,
     Outcome,
     RaisedAlarm,
@@ -28,7 +29,6 @@ from privacy.report.lifetime import Lifetimes, charter_of
 Outcomes = Mapping[str, RoundState]
 """What became of each attempt, by its plan's digest."""
 
-CHARGES = ("charge", "recovered")
 _OUTCOMES: dict[RoundState, Outcome] = {
     RoundState.CONFIRMED: "confirmed",
     RoundState.VOID: "void",
@@ -41,7 +41,7 @@ class Happened:
     """The chain up to the period's end, and how many of its entries lie before the period.
 
     end: of the period, in seconds; None where that is when the report is made.
-    charters: every one that an entry is under, by digest.
+    charters: every one that an entry is under, by digest. costs: of its charges, by index.
     """
 
     entries: Sequence[LedgerEntry]
@@ -49,13 +49,14 @@ class Happened:
     end: int | None
     charters: Mapping[str, Charter]
     outcomes: Outcomes
+    costs: Mapping[int, EntryCost]
 
     def listed(self) -> dict[str | None, list[ReportedEntry]]:
         """Rule 1: by participant, and what concerns none. Raises LedgerBroken where a charter is missing."""
         found: dict[str | None, list[ReportedEntry]] = {}
         for entry in self.entries[self.before :]:
             epoch = charter_of(self.charters, entry.charter, entry.index).epoch
-            found.setdefault(entry.participant, []).append(reported_entry(entry, self.outcomes, epoch))
+            found.setdefault(entry.participant, []).append(reported_entry(entry, self.outcomes, epoch, self.costs))
         return found
 
     def former(
@@ -100,7 +101,9 @@ class Happened:
         return tuple(sorted(found, key=lambda alarm: (alarm.at, alarm.id)))
 
 
-def reported_entry(entry: LedgerEntry, outcomes: Outcomes, epoch: int) -> ReportedEntry:
+def reported_entry(
+    entry: LedgerEntry, outcomes: Outcomes, epoch: int, costs: Mapping[int, EntryCost] | None = None
+) -> ReportedEntry:
     change = entry.budget
     return ReportedEntry(
         index=entry.index,
@@ -113,6 +116,7 @@ def reported_entry(entry: LedgerEntry, outcomes: Outcomes, epoch: int) -> Report
         row=change.row if change else None,
         event=change.event if change else None,
         outcome=_outcome(outcomes.get(change.plan)) if change and entry.kind in CHARGES else None,
+        cost=(costs or {}).get(entry.index),
         action=entry.action,
         reason=entry.reason,
     )

@@ -23,10 +23,10 @@ from dataclasses import dataclass, field
 
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.errors import LedgerBroken
-from privacy.ledger.entry import LedgerEntry
+from privacy.ledger.entry import CHARGES, LedgerEntry
 from privacy.protocol.messages import Charter
 from privacy.report import figures
-from privacy.report.budget_report import INFINITE, EpochSpent, Epsilon, Lifetime, Spent
+from privacy.report.budget_report import INFINITE, EpochSpent, Epsilon, Lifetime, Spent, stated
 
 
 @dataclass
@@ -46,7 +46,7 @@ class Lifetimes:
             self.add(entry)
 
     def add(self, entry: LedgerEntry) -> None:
-        if entry.participant is None or entry.budget is None or entry.kind not in ("charge", "recovered"):
+        if entry.participant is None or entry.budget is None or entry.kind not in CHARGES:
             return
         under = self._charged.setdefault(entry.participant, {})
         under.setdefault(entry.charter, _Charged(entry.index)).events[entry.budget.event] += 1
@@ -65,7 +65,7 @@ class Lifetimes:
             everything: Counter[PrivacyEvent] = Counter()
             for found in charged.values():
                 everything.update(found.events)
-            composed = _spent(everything, newest.entry(partner).caps.delta, newest.honest)
+            composed = spent(everything, newest.entry(partner).caps.delta, newest.honest)
         return Lifetime(
             partner=partner,
             epochs=epochs,
@@ -100,7 +100,7 @@ def _epoch(charter: Charter, partner: str, events: Counter[PrivacyEvent]) -> Epo
         epoch=charter.epoch,
         honest=charter.honest,
         charged=events.total(),
-        spent=_spent(events, caps.delta, charter.honest),
+        spent=spent(events, caps.delta, charter.honest),
         capped=Spent(
             delta=caps.delta,
             in_sum=INFINITE if unbounded else caps.epsilon_in_sum,
@@ -109,25 +109,22 @@ def _epoch(charter: Charter, partner: str, events: Counter[PrivacyEvent]) -> Epo
     )
 
 
-def _spent(events: Counter[PrivacyEvent], delta: float, honest: int) -> Spent:
+def spent(events: Counter[PrivacyEvent], delta: float, honest: int) -> Spent:
+    """What these events cost together under both guarantees, from memory where it was asked before."""
     counted = figures.counts(events)
     in_sum, alone = (
         figures.epsilon(counted, delta, guarantee, honest) for guarantee in (Guarantee.IN_SUM, Guarantee.ALONE)
     )
-    return Spent(delta=delta, in_sum=_stated(in_sum), alone=_stated(alone))
+    return Spent(delta=delta, in_sum=stated(in_sum), alone=stated(alone))
 
 
 def _summed(parts: Sequence[Spent]) -> Spent:
     return Spent(
         delta=math.fsum(part.delta for part in parts),
-        in_sum=_stated(math.fsum(_number(part.in_sum) for part in parts)),
-        alone=_stated(math.fsum(_number(part.alone) for part in parts)),
+        in_sum=stated(math.fsum(_number(part.in_sum) for part in parts)),
+        alone=stated(math.fsum(_number(part.alone) for part in parts)),
     )
 
 
 def _number(value: Epsilon) -> float:
     return math.inf if value == INFINITE else float(value)
-
-
-def _stated(value: float) -> Epsilon:
-    return INFINITE if math.isinf(value) else value

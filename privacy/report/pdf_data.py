@@ -71,6 +71,8 @@ def printed(report: BudgetReport, language: str) -> dict[str, Any]:
             "alarms": t("alarms.heading"),
             "alarm": t("alarms.what"),
             "acknowledged": t("alarms.acknowledged"),
+            "itself": t("entries.itself"),
+            "cumulated": t("entries.cumulated"),
             "all_charged": t("lifetime.charged"),
             "shared": t("shared.heading"),
             "holders": t("shared.holders"),

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
-from privacy.report import sentences, shown
-from privacy.report.budget_report import BudgetReport, ParticipantBudget, ReportedEntry
+from privacy.ledger.entry import CHARGES
+from privacy.report import charts, sentences, shown
+from privacy.report.budget_report import BudgetReport, ParticipantBudget, ReportedEntry, Spent
 from privacy.report.catalogue import Catalogue
-from privacy.report.happened import CHARGES, charges
+from privacy.report.happened import charges
 from privacy.report.written import said
 
 MOST_ENTRIES: Final = 9
@@ -42,6 +43,7 @@ def happened(report: BudgetReport, alone: ParticipantBudget | None, t: Catalogue
     else:
         note = t("period.no_actions" if alone is None else "print.none_of_entries")
     names = sentences.names(report)
+    costed = any(entry.cost for _, entry in newest)
     return {
         "happened": [
             {
@@ -50,13 +52,20 @@ def happened(report: BudgetReport, alone: ParticipantBudget | None, t: Catalogue
                 "what": _what(entry, None if alone else partner, report, names, t),
                 "reason": said(entry.reason, t),
                 "outcome": t(f"outcome.{entry.outcome}") if entry.outcome else "",
+                "itself": _cost(entry.cost.itself) if entry.cost else "",
+                "cumulated": _cost(entry.cost.cumulated) if entry.cost and entry.cost.cumulated else "",
             }
             for partner, entry in newest
         ],
-        "happened_note": f"{note} {t('print.in_files')}",
+        "costed": costed,
+        "happened_note": " ".join((note, t("print.in_files"), *([t("entries.costs_note")] if costed else ()))),
         "earlier": sentences.under_earlier_charters(report, t),
         **_alarms(report, names, t),
     }
+
+
+def _cost(spent: Spent) -> str:
+    return f"{charts.number(spent.in_sum)} / {charts.number(spent.alone)}"
 
 
 def _listed(report: BudgetReport) -> list[tuple[str | None, ReportedEntry]]:

@@ -23,6 +23,7 @@ from privacy.protocol.canonical import canonical
 from privacy.report import shown
 from privacy.report.budget_report import (
     BudgetReport,
+    EntryCost,
     Lifetime,
     ParticipantBudget,
     ReportedAlarm,
@@ -35,7 +36,7 @@ COLUMNS: Final = (
     " epsilon_at_start epsilon_without_result epsilon_with_reserved cap delta even_odds charged_before charged"
     " charged_without_result reserved rounds_left row count event noise_multiplier sampling_rate steps entry at"
     " kind round attempt outcome reason epoch composition holders action officer role second alarm detail"
-    " acknowledged_entry acknowledged_at"
+    " acknowledged_entry acknowledged_at cost_in_sum cost_alone cumulated_in_sum cumulated_alone"
 ).split()
 _FORMULA: Final = tuple("=+-@\t\r\n|%＝＋－＠")
 _BYTE_ORDER_MARK: Final = "\ufeff"
@@ -153,9 +154,17 @@ def _entry(entry: ReportedEntry) -> Mapping[str, object]:
         "outcome": entry.outcome or "",
         "reason": safe(entry.reason),
         "epoch": entry.epoch,
+        **(_cost(entry.cost) if entry.cost else {}),
         **(_action(entry.action) if entry.action else {}),
         **(_event(entry.event) if entry.event else {}),
     }
+
+
+def _cost(cost: EntryCost) -> Mapping[str, object]:
+    line = {"delta": cost.itself.delta, "cost_in_sum": cost.itself.in_sum, "cost_alone": cost.itself.alone}
+    if cost.cumulated is None:
+        return line
+    return {**line, "cumulated_in_sum": cost.cumulated.in_sum, "cumulated_alone": cost.cumulated.alone}
 
 
 def _event(event: PrivacyEvent) -> Mapping[str, object]:

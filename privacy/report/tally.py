@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from privacy.dp.events import PrivacyEvent
 from privacy.errors import LedgerBroken
 from privacy.ledger.chain import RowTotals
-from privacy.ledger.entry import BudgetChange, LedgerEntry
+from privacy.ledger.entry import CHARGES, BudgetChange, LedgerEntry
 from privacy.protocol.messages import ChainHead
 
 
@@ -94,6 +94,6 @@ class Tally:
         tally.reserved.pop(change.plan, None)
         if entry.kind == "reserve":
             tally.reserved[change.plan] = change
-        elif entry.kind in ("charge", "recovered"):
+        elif entry.kind in CHARGES:
             tally.spent[change.event] += 1
             tally.charges.append(Charge(entry.index, entry.at, change, entry.kind == "recovered"))

@@ -30,7 +30,8 @@ def test_the_header_is_stable_and_lines_end_as_the_rfc_says() -> None:
         "epsilon,epsilon_at_start,epsilon_without_result,epsilon_with_reserved,cap,delta,even_odds,charged_before,"
         "charged,charged_without_result,reserved,rounds_left,row,count,event,noise_multiplier,sampling_rate,steps,"
         "entry,at,kind,round,attempt,outcome,reason,epoch,composition,holders,"
-        "action,officer,role,second,alarm,detail,acknowledged_entry,acknowledged_at"
+        "action,officer,role,second,alarm,detail,acknowledged_entry,acknowledged_at,"
+        "cost_in_sum,cost_alone,cumulated_in_sum,cumulated_alone"
     )
     assert raw.endswith(b"\r\n")
 
