@@ -1,9 +1,9 @@
 """Epsilons that others published, rebuilt by their method, and the exact cost, which may not be above them.
 
-Abadi et al. 2016 stand in test_accountant.py. Two papers of 2021 begin with Kairouz: of DP-FTRL (arXiv 2103.00039) two
-epsilons are rebuilt; of the distributed discrete Gaussian (arXiv 2102.06387), and of Gopi et al. 2021 (arXiv
-2106.02848), no table of epsilons is taken over. What stands for those is derived: the concentrated-DP bound that the
-one adds up, and the closed form by which the other's own tests check an accountant.
+Abadi et al. 2016 stand in test_accountant.py. Two papers of 2021 begin with Kairouz: of DP-FTRL (arXiv 2103.00039)
+two epsilons are rebuilt; of the distributed discrete Gaussian (arXiv 2102.06387), and of Gopi et al. 2021 (arXiv
+2106.02848), no table of epsilons is taken over. What stands for those is derived: the concentrated-DP bound that
+the one adds up, and the closed form by which the other's own tests check an accountant.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ def test_the_tutorial_of_tensorflow_privacy(z: float, epochs: int, published: fl
 def test_a_tree_of_sums_is_as_many_plain_gaussians_as_it_has_levels(z: float, published: float) -> None:
     """Kairouz et al. 2021 (DP-FTRL, arXiv 2103.00039): 1,600 rounds of Stack Overflow, delta 1e-6, no restart.
 
-    The figures are those that dp_accounting's own tests quote for that setting (rdp_privacy_accountant_test.py). Each
-    round's sum is a leaf; a user who takes part once is in one node of each of log2(1600), rounded up, levels, all
-    published with noise z (the paper's appendix D): 11 events of ours with gamma 1. Renyi DP, converted as Mironov
-    2017, proposition 3, gives the quoted figures to their last digit. The tree is no kind of event here: no round of
-    ours publishes sums over rounds.
+    The figures are those that dp_accounting's own tests quote for that setting (rdp_privacy_accountant_test.py).
+    Each round's sum is a leaf; a user who takes part once is in one node of each of log2(1600), rounded up, levels,
+    all published with noise z (the paper's appendix D): 11 events of ours with gamma 1. Renyi DP, converted as
+    Mironov 2017, proposition 3, gives the quoted figures to their last digit. The tree is no kind of event here: no
+    round of ours publishes sums over rounds.
     """
     delta, levels = 1e-6, math.ceil(math.log2(1600))
     orders = TUTORIAL_ORDERS
