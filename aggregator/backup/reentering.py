@@ -20,6 +20,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from aggregator.backup.evidence import Evidence, LostAttempt
+from aggregator.rounds.admission import begin
 from aggregator.rounds.records import cohort_of, plan_of, state_of
 from aggregator.settings import Settings
 from aggregator.storage import alarms, ledger
@@ -186,28 +187,7 @@ def _add(session: Session, signed: Signed[Plan], settings: Settings, at: int) ->
             f"two that the operator signed, the second {plan.digest[:16]}",
             "go on with nothing: find out who had the operator's key",
         )
-    last = session.scalar(select(func.max(AttemptRow.sequence)).where(AttemptRow.campaign == plan.campaign))
-    session.add(
-        AttemptRow(
-            round=plan.digest,
-            campaign=plan.campaign,
-            charter=plan.charter,
-            sequence=(last or 0) + 1,
-            number=plan.round,
-            attempt=plan.attempt,
-            state=RoundState.JOINING.value,
-            version=1,
-            shard_bytes=settings.shard_bytes,
-            plan=signed.canonical_bytes,
-            join_deadline=plan.deadlines.join,
-            upload_deadline=plan.deadlines.upload,
-            open_deadline=plan.deadlines.open,
-            uploads_kept=False,
-            sums_kept=False,
-        )
-    )
-    session.flush()
-    session.add(StageRow(round=plan.digest, state=RoundState.JOINING.value, entered=float(at)))
+    begin(session, signed, settings.shard_bytes, float(at), kept=False)
 
 
 def _keep_cohort(session: Session, attempt: AttemptRow, known: LostAttempt) -> None:

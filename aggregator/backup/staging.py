@@ -10,13 +10,13 @@ Rules:
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from aggregator.folder_lock import held
 from privacy.errors import ConfigurationError, FolderInUse, StorageFull
 
 _SUFFIX = ".part"
@@ -34,7 +34,8 @@ def staged(target: Path) -> Iterator[Path]:
     _require_free(target)
     try:
         staging.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with _locked(staging):
+        busy = FolderInUse(f"no other process that writes {staging}", "one that does", "wait until it has ended")
+        with held(staging / _LOCK, busy):
             _clear(staging)
             yield staging
             _require_free(target)
@@ -64,21 +65,6 @@ def _require_free(target: Path) -> None:
         raise ConfigurationError(
             "a name that is free, or an empty folder", str(target), "name another: nothing in it was touched"
         )
-
-
-@contextmanager
-def _locked(staging: Path) -> Iterator[None]:
-    descriptor = os.open(staging / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FolderInUse(
-                f"no other process that writes {staging}", "one that does", "wait until it has ended"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _clear(staging: Path) -> None:

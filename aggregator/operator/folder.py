@@ -13,7 +13,6 @@ It signs nothing and speaks to nobody.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -25,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
+from aggregator.folder_lock import held
 from aggregator.operator.durable import write_whole
 from privacy.errors import ConfigurationError, FolderInUse, KeystoreLocked
 from privacy.protocol.canonical import canonical, digest
@@ -121,17 +121,9 @@ class OperatorFolder:
     @contextmanager
     def conducting(self) -> Iterator[None]:
         """Held by the one process that signs plans from this folder. Raises FolderInUse."""
-        descriptor = os.open(self.path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise FolderInUse(
-                    f"no other conductor in {self.path}", "one that runs", "stop it, or let it go on"
-                ) from None
+        busy = FolderInUse(f"no other conductor in {self.path}", "one that runs", "stop it, or let it go on")
+        with held(self.path / _LOCK_FILE, busy):
             yield
-        finally:
-            os.close(descriptor)
 
 
 def create_operator_key(path: Path, passphrase: str, source: RandomSource) -> SigningKeys:

@@ -32,7 +32,7 @@ def admit(service: Service, signed: Signed[Plan]) -> str:
     with service.database.write() as session:
         if session.get(AttemptRow, round_digest) is not None:
             return round_digest
-        charter_digest, charter = charter_in_force(session)
+        _, charter = charter_in_force(session)
         campaign = campaign_row(session, body.campaign)
         if not campaign.in_force:
             raise WrongState(
@@ -46,32 +46,36 @@ def admit(service: Service, signed: Signed[Plan]) -> str:
             raise DeadlinePassed("a join deadline to come", f"{plan.deadlines.join}, now {now}", "sign a new plan")
         _check_place(session, plan)
         _check_base_state(session, plan, genesis.genesis)
-        count = session.scalar(
-            select(func.count()).select_from(AttemptRow).where(AttemptRow.campaign == plan.campaign)
-        )
-        session.add(
-            AttemptRow(
-                round=round_digest,
-                campaign=plan.campaign,
-                charter=charter_digest,
-                sequence=(count or 0) + 1,
-                number=plan.round,
-                attempt=plan.attempt,
-                state=RoundState.JOINING.value,
-                version=1,
-                shard_bytes=service.settings.shard_bytes,
-                plan=signed.canonical_bytes,
-                join_deadline=plan.deadlines.join,
-                upload_deadline=plan.deadlines.upload,
-                open_deadline=plan.deadlines.open,
-                uploads_kept=True,
-                sums_kept=True,
-            )
-        )
-        session.flush()
-        session.add(StageRow(round=round_digest, state=RoundState.JOINING.value, entered=service.clock.now()))
+        begin(session, signed, service.settings.shard_bytes, service.clock.now(), kept=True)
         announce(session, campaign_topic(plan.campaign), LIFECYCLE)
     return round_digest
+
+
+def begin(session: Session, signed: Signed[Plan], shard_bytes: int, entered: float, *, kept: bool) -> None:
+    """The rows of an attempt that waits for joins. kept: whether uploads and sums will lie on this disk."""
+    plan = signed.body
+    last = session.scalar(select(func.max(AttemptRow.sequence)).where(AttemptRow.campaign == plan.campaign))
+    session.add(
+        AttemptRow(
+            round=signed.digest,
+            campaign=plan.campaign,
+            charter=plan.charter,
+            sequence=(last or 0) + 1,
+            number=plan.round,
+            attempt=plan.attempt,
+            state=RoundState.JOINING.value,
+            version=1,
+            shard_bytes=shard_bytes,
+            plan=signed.canonical_bytes,
+            join_deadline=plan.deadlines.join,
+            upload_deadline=plan.deadlines.upload,
+            open_deadline=plan.deadlines.open,
+            uploads_kept=kept,
+            sums_kept=kept,
+        )
+    )
+    session.flush()
+    session.add(StageRow(round=signed.digest, state=RoundState.JOINING.value, entered=entered))
 
 
 def listed(session: Session, campaign: str, after: int) -> list[AttemptRow]:

@@ -11,16 +11,16 @@ Rules:
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from aggregator.folder_lock import held
 from aggregator.settings import SETTINGS_FILE
 from privacy.errors import ConfigurationError, FolderInUse, RolledBack
 from privacy.protocol.canonical import canonical
@@ -81,22 +81,15 @@ def create_server_folder(
 @contextmanager
 def serving(path: Path) -> Iterator[None]:
     """Rule 4, by a lock that the kernel drops when its holder dies. Raises FolderInUse, ConfigurationError."""
-    try:
-        descriptor = os.open(path / _LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigurationError(
-            "a server folder to write in", f"{error.strerror}: {path}", "make it with `chorale-server init`"
-        ) from None
-    try:
+    busy = FolderInUse(f"no other service in {path}", "one that runs", "stop it, or serve another folder")
+    with ExitStack() as lock:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise FolderInUse(
-                f"no other service in {path}", "one that runs", "stop it, or serve another folder"
+            lock.enter_context(held(path / _LOCK_FILE, busy))
+        except OSError as error:
+            raise ConfigurationError(
+                "a server folder to write in", f"{error.strerror}: {path}", "make it with `chorale-server init`"
             ) from None
         yield
-    finally:
-        os.close(descriptor)
 
 
 def require_recovered(path: Path) -> None:
