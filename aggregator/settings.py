@@ -25,6 +25,7 @@ from privacy.protocol.http_contract import MAX_SHARD_BYTES
 
 SETTINGS_FILE = "chorale-server.toml"
 DEFAULT_SHARD_BYTES = 8 << 20
+_HostName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?$")]
 
 
 class Oidc(BaseModel):
@@ -114,6 +115,7 @@ class Settings(BaseSettings):
     session_idle_seconds: Annotated[int, Field(ge=60, le=30 * 86400)] = 3600
     two_persons_to_resume: bool = True
     alarm_webhooks: Annotated[tuple[str, ...], Field(max_length=8, repr=False)] = ()
+    names_inside: Annotated[tuple[_HostName, ...], Field(max_length=64)] = ()
     bodies_at_once: Annotated[int, Field(ge=1, le=10_000)] = 8
     officer_link_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
     rates: Rates = Rates()

@@ -1,8 +1,9 @@
 """The identity provider, by OpenID Connect: who somebody is, proved by a signed token; never what one may do.
 
 Rules, in this order (OpenID Connect Core 1.0; RFC 7636):
-1. Requests go to the issuer's origin, or one that the settings list, by HTTPS (HTTP on loopback alone); redirects
-   are not followed, answers are bounded and not compressed, and the environment names no proxy.
+1. Requests go to the issuer's origin, or one that the settings list, by HTTPS (HTTP on loopback alone), and inside
+   only where the settings say so (outgoing.py); redirects are not followed, answers are bounded and not compressed,
+   and the environment names no proxy.
 2. The discovery document names the configured issuer, exactly.
 3. The code is exchanged with its PKCE verifier (S256) and the client's secret.
 4. The ID token is signed by a key of the provider with an asymmetric algorithm; issuer, audience, authorised party,
@@ -21,6 +22,7 @@ from typing import Any, Final
 from urllib.parse import quote_plus, urlsplit
 
 import httpx
+import structlog
 from authlib.common.errors import AuthlibBaseError
 from authlib.oauth2.client import OAuth2Client
 from authlib.oidc.core import CodeIDToken
@@ -29,9 +31,10 @@ from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet
 from joserfc.jws import JWSRegistry
 
+from aggregator.outgoing import Outgoing
 from aggregator.settings import Oidc, Settings
 from privacy.clock import Clock
-from privacy.errors import ConfigurationError, NotAuthenticated, ServiceUnavailable
+from privacy.errors import ConfigurationError, NotAllowed, NotAuthenticated, ServiceUnavailable
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 TIMEOUT_SECONDS = 10.0
@@ -41,6 +44,8 @@ KEYS_AGAIN_SECONDS = 60.0
 PATIENCE_SECONDS = 2.0
 AGAIN_SECONDS = 10.0
 LEEWAY_SECONDS = 60
+
+_log = structlog.get_logger("chorale.provider")
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,7 @@ class Provider:
             timeout=TIMEOUT_SECONDS,
             follow_redirects=False,
             trust_env=False,
-            transport=transport,
+            transport=transport or Outgoing(settings.names_inside, trust_env=False),
             headers={"accept-encoding": "identity"},
         )
         self._lock = threading.Lock()
@@ -224,6 +229,8 @@ class Provider:
                     raise _refused(f"an answer from {url}", "a redirect")
                 return httpx.Response(answer.status_code, content=bytes(content), request=answer.request)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            if isinstance(error.__cause__, NotAllowed):  # for the operator: who signs in learns no address inside
+                _log.warning("provider-away", why=str(error.__cause__))
             raise ServiceUnavailable(
                 f"an answer from {origin_of(url)}", type(error).__name__, "try again in a while"
             ) from error

@@ -5,7 +5,8 @@ Rules:
    may be sent again: `idempotency-key` is the alarm's id.
 2. It runs beside requests and never in one; at most BATCH notices a turn, TIMEOUT seconds each. A failing address
    is tried again after 5 s, then twice as long each time up to an hour, for GIVE_UP_SECONDS from the alarm on.
-3. Addresses come from the operator's file alone, HTTPS or loopback; redirects are not followed, answers not read.
+3. Addresses come from the operator's file alone, HTTPS or loopback, and lead inside only where it says so
+   (outgoing.py); redirects are not followed, answers not read.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from sqlalchemy import and_, or_, select
 from aggregator.storage.alarms import Alarm, find_alarm
 from aggregator.storage.service import Service
 from aggregator.storage.tables import AlarmDeliveryRow, AlarmRow
+from privacy.errors import NotAllowed
 from privacy.protocol.alarm_notice import AlarmNotice
 from privacy.protocol.identifiers import SERVER
 from privacy.protocol.signing import sign
@@ -54,8 +56,11 @@ class Webhooks:
         """Send what is due; gives how many were taken."""
         import httpx  # by who sends alone: a service without addresses loads no client
 
+        from aggregator.outgoing import Outgoing
+
         taken = 0
-        with httpx.Client(timeout=TIMEOUT, follow_redirects=False, transport=self._transport) as http:
+        transport = self._transport or Outgoing(self._service.settings.names_inside)
+        with httpx.Client(timeout=TIMEOUT, follow_redirects=False, transport=transport) as http:
             for url in self._service.settings.alarm_webhooks:
                 for alarm in self._due(url):
                     done = self._send(http, url, alarm)
@@ -99,7 +104,7 @@ class Webhooks:
             with http.stream("POST", url, content=body, headers=headers) as answer:
                 return answer.is_success
         except httpx.HTTPError as error:
-            _log.warning("webhook-away", host=httpx.URL(url).host, error=type(error).__name__)
+            _log.warning("webhook-away", host=httpx.URL(url).host, error=type(error).__name__, why=_why(error))
             return False
 
     def _note(self, url: str, alarm: Alarm, done: bool) -> None:
@@ -112,6 +117,11 @@ class Webhooks:
             row.tries += 1
             row.due = now + min(LONGEST_WAIT, 5.0 * 2.0 ** min(row.tries - 1, 12))
             row.delivered_at = now if done else None
+
+
+def _why(error: Exception) -> str | None:
+    """What the operator can do something about: a name that leads where it may not."""
+    return str(error.__cause__) if isinstance(error.__cause__, NotAllowed) else None
 
 
 def _address(url: str) -> str:

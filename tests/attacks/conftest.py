@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from tests.aggregator.conftest import consortium, constituted, driver, running
 from tests.aggregator.console.conftest import quick_passwords
+from tests.attacks.alarmed import alarmed
 
-__all__ = ["consortium", "constituted", "driver", "quick_passwords", "running"]
+__all__ = ["alarmed", "consortium", "constituted", "driver", "quick_passwords", "running"]

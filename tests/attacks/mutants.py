@@ -454,6 +454,13 @@ MUTANTS: Final = (
         (_ADDRESSES + "test_a_compressed_answer_of_the_identity_provider_is_refused_before_a_byte_is_unpacked",),
     ),
     Mutant(
+        "address: of the open internet",
+        "aggregator/outgoing.py",
+        "            check_addresses(name, found, self._inside)\n",
+        "",
+        ("tests/attacks/test_names.py::test_a_name_with_one_address_inside_is_gone_to_at_none",),
+    ),
+    Mutant(
         "form: its session's token",
         "aggregator/console/security.py",
         'check_csrf(request, first.pop(CSRF_FIELD, ""))',

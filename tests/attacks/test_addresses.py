@@ -1,42 +1,29 @@
 """Adversary: whoever can name an address that the service or a partner goes to, or where a name leads: an identity
 provider, the receiver of an alarm, a name server, the service itself. It wants requests made from inside (SSRF): to
 a cloud's metadata, to loopback, to a neighbour. Addresses are the operator's or the partner's own; nothing that
-comes over the wire adds one. At connect time the certificate is checked, for the name. Where the name leads is not
-judged: a name that leads inside reaches nobody who could answer for it.
+comes over the wire adds one. Where a name leads is the matter of test_names.py.
 """
 
 from __future__ import annotations
 
-import datetime
 import gzip
 import json
-import socket
-import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import ValidationError
 
 from aggregator.console.provider import Provider
 from aggregator.operator.signed_http import SignedHttp
-from aggregator.rounds.webhooks import Webhooks
 from aggregator.settings import Oidc, Settings
-from aggregator.storage.alarms import raise_alarm
 from aggregator.storage.service import Service
 from privacy.clock import SystemClock
 from privacy.errors import ChoraleError, ConfigurationError
 from privacy.protocol.signing import SigningKey
 from privacy.randomness import SystemRandom
-from tests.aggregator.conftest import Running
+from tests.attacks.alarmed import sending
 from tests.attacks.test_transport import answering
 from tests.consortium import SeededSource
 
@@ -84,109 +71,7 @@ def test_what_is_checked_is_where_the_request_goes(url: str, tmp_path: Path) -> 
     assert httpx.URL(taken).host in ("127.0.0.1", "::1", "localhost")
 
 
-# --- where a name leads ---------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def alarmed(running: Running) -> Service:
-    with running.service.database.write() as session:
-        detail = {"plan": "ab" * 32, "round": 3, "attempt": 1, "check": 6, "reason": "box"}
-        raise_alarm(session, "opening_refused", "aster", detail, running.service.now())
-    return running.service
-
-
-def sending(service: Service, url: str) -> Webhooks:
-    return Webhooks(replace(service, settings=service.settings.model_copy(update={"alarm_webhooks": (url,)})))
-
-
-@contextmanager
-def listening(context: ssl.SSLContext | None) -> Iterator[tuple[int, list[bytes]]]:
-    """A neighbour, with TLS or without; its port, and the first bytes of what each connection could say to it."""
-    came: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-
-        def serve() -> None:
-            while True:
-                try:
-                    connection, _ = bound.accept()
-                except OSError:
-                    return
-                connection.settimeout(5)
-                with connection, suppress(OSError):  # a handshake that the caller breaks off
-                    line = connection if context is None else context.wrap_socket(connection, server_side=True)
-                    heard = line.recv(65536)
-                    came.append(heard)
-                    while context is not None and heard and not heard.endswith(b"}"):
-                        heard = line.recv(65536)
-                    line.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
-                    line.close()
-
-        thread = threading.Thread(target=serve, daemon=True)
-        thread.start()
-        yield bound.getsockname()[1], came
-        bound.shutdown(socket.SHUT_RDWR)
-    thread.join(timeout=10)
-
-
-def certified(folder: Path, name: str) -> ssl.SSLContext:
-    """A server that has a certificate for this name, by itself."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    begin = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(begin)
-        .not_valid_after(begin + datetime.timedelta(days=36500))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    (folder / "cert.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    (folder / "key.pem").write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(folder / "cert.pem", folder / "key.pem")
-    return context
-
-
-def lead(monkeypatch: pytest.MonkeyPatch, name: str, port: int) -> None:
-    """From now on this name is at 127.0.0.1, and its port 443 at `port`: what a lying name server can do."""
-    honest = socket.getaddrinfo
-
-    def resolve(host: Any, service: Any, *rest: Any, **more: Any) -> Any:
-        if host in (name, name.encode()):
-            return honest("127.0.0.1", port, *rest, **more)
-        return honest(host, service, *rest, **more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
-
-
-@pytest.mark.parametrize("neighbour", ["plain HTTP", "its own certificate", "a trusted one of its own name"])
-def test_a_name_that_leads_inside_tells_nobody_there_anything(
-    alarmed: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, neighbour: str
-) -> None:
-    context = None
-    if neighbour != "plain HTTP":
-        context = certified(tmp_path, "alarms.example" if "own certificate" in neighbour else "metadata.internal")
-    if "trusted" in neighbour:
-        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "cert.pem"))
-    with listening(context) as (port, came):
-        lead(monkeypatch, "alarms.example", port)
-        assert sending(alarmed, "https://alarms.example/hook").turn() == 0
-        assert not any(b"POST" in heard or b"opening_refused" in heard for heard in came)
-        assert bool(came) == (neighbour == "plain HTTP")  # a handshake's first message
-        # The neighbour does listen: under the name that it has a certificate for, or without one, it is spoken to.
-        if "trusted" in neighbour:
-            lead(monkeypatch, "metadata.internal", port)
-            assert sending(alarmed, "https://metadata.internal/hook").turn() == 1
-            assert came[-1].startswith(b"POST /hook")
+# --- redirects ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
