@@ -23,7 +23,7 @@ from aggregator.storage.tables import AttemptRow, LedgerEntryRow, SuspensionRow
 from privacy.errors import NotFound
 from privacy.ledger.entry import LedgerEntry
 from privacy.report.budget_report import ParticipantBudget
-from privacy.report.build import participant_budget
+from privacy.report.participant_figures import participant_budget
 
 RECENT_ALARMS = 12
 RECENT_ENTRIES = 200

@@ -28,10 +28,11 @@ from privacy.ledger.chain import ChainVerifier
 from privacy.protocol.messages import ChainHead, Charter, Cohort, Seal
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport, Lifetime, ParticipantBudget
-from privacy.report.build import framed, participant_budget
+from privacy.report.build import framed
 from privacy.report.happened import Outcomes
 from privacy.report.in_effect import tightened
 from privacy.report.lifetime import Lifetimes
+from privacy.report.participant_figures import participant_budget
 from privacy.report.tally import Charge, Tally
 
 RECENT_ROUNDS = 12
