@@ -19,6 +19,7 @@ from privacy.he.lanes import LaneLayout
 from privacy.protocol import merkle
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import (
+    Abort,
     AddressedDigest,
     Campaign,
     ChainHead,
@@ -203,6 +204,10 @@ class RoundDriver:
             reason="no decoding works",
         )
         return self.client(name).post(f"{self.base}/voids", self.consortium.by(name, body))
+
+    def abort(self, reason: str) -> httpx.Response:
+        body = Abort(charter=self.charter.digest, plan=self.plan.digest, reason=reason)
+        return self.client(OPERATOR).post(f"{self.base}/abort", self.consortium.by_operator(body))
 
     def to_opening(self) -> dict[str, Any]:
         self.join_all()

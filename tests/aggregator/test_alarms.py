@@ -20,8 +20,8 @@ from aggregator.storage.sessions import CONSORTIUM, Viewer
 from privacy.dp.events import Guarantee, PrivacyEvent, TableRow
 from privacy.errors import MalformedMessage, NotFound
 from privacy.he.boxes import BoxKey
-from privacy.protocol.identifiers import OPERATOR, ZERO_DIGEST
-from privacy.protocol.messages import Abort, ChainHead, Join, ProbeFigures, Refusal
+from privacy.protocol.identifiers import ZERO_DIGEST
+from privacy.protocol.messages import ChainHead, Join, ProbeFigures, Refusal
 from privacy.report import figures
 from tests.aggregator.conftest import Running
 from tests.aggregator.driver import RoundDriver
@@ -66,8 +66,7 @@ def test_attempts_that_were_paid_for_and_gave_nothing_raise_one(driver: RoundDri
 def test_an_abort_raises_one_once_budgets_are_charged(driver: RoundDriver, running: Running, charged: bool) -> None:
     if charged:
         driver.join_all()
-    abort = Abort(charter=driver.charter.digest, plan=driver.plan.digest, reason="stop")
-    done(driver.client(OPERATOR).post(f"{driver.base}/abort", driver.consortium.by_operator(abort)))
+    done(driver.abort("stop"))
     raised = _raised(running)
     assert set(raised) == ({"attempt_closed"} if charged else set())
     if charged:
@@ -210,8 +209,7 @@ def test_rounds_that_a_row_or_a_filter_allows_run_out_in_good_time(running: Runn
     for number in range(1, 17):
         driver = RoundDriver(consortium, running.http, charter, campaign, attempt=number, event=event)
         driver.join_all()
-        end = Abort(charter=charter.digest, plan=driver.plan.digest, reason="its charge stays")
-        done(driver.client(OPERATOR).post(f"{driver.base}/abort", consortium.by_operator(end)))
+        done(driver.abort("its charge stays"))
         watch.look()
         raised = _raised(running)
         assert (f"rounds_nearly_used {driver.names[0]}" in raised) == (number == 16)

@@ -11,7 +11,6 @@ from privacy.errors import BudgetExhausted
 from privacy.ledger.chain import read_lines
 from privacy.ledger.charter_checks import CharterChecks
 from privacy.protocol.identifiers import OPERATOR
-from privacy.protocol.messages import Abort
 from tests.aggregator.conftest import Running
 from tests.aggregator.driver import RoundDriver
 from tests.consortium import done, refused
@@ -47,8 +46,7 @@ def test_joins_are_refused_when_the_filter_is_full_though_the_row_is_not(running
     for number in range(2, fits + 2):
         held = attempt(number)
         held.join_all()
-        end = Abort(charter=charter.digest, plan=held.plan.digest, reason="its charge stays")
-        done(held.client(OPERATOR).post(f"{held.base}/abort", consortium.by_operator(end)))
+        done(held.abort("its charge stays"))
     assert left(running) == [0] * 3
     last = attempt(fits + 2)
     for name in last.names:

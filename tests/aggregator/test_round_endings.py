@@ -55,16 +55,14 @@ def test_a_vote_over_too_few_openings_counts_only_past_the_deadline(driver: Roun
 
 def test_an_abort_is_taken_until_the_first_opening_and_past_the_deadline(driver: RoundDriver) -> None:
     driver.to_opening()
-    body = Abort(charter=driver.charter.digest, plan=driver.plan.digest, reason="a false start")
-    signed = driver.consortium.by_operator(body)
     for name in driver.names:
         done(driver.open(name), 201)
-    refused(driver.client(OPERATOR).post(f"{driver.base}/abort", signed), 409, "wrong-state")
+    refused(driver.abort("a false start"), 409, "wrong-state")
     for name in driver.names[:2]:
         done(driver.confirm(name), 201)
     late = driver.confirmation(driver.names[2])
     driver.consortium.clock.seconds = driver.plan.deadlines.open + 1
-    shown = done(driver.client(OPERATOR).post(f"{driver.base}/abort", signed))
+    shown = done(driver.abort("a false start"))
     assert (shown["state"], shown["close"]["body"]["cause"]) == ("closed", "aborted")
     refused(driver.client(driver.names[2]).post(f"{driver.base}/confirmations", late), 409, "wrong-state")
 
@@ -72,9 +70,7 @@ def test_an_abort_is_taken_until_the_first_opening_and_past_the_deadline(driver:
 def test_what_is_confirmed_cannot_be_aborted(driver: RoundDriver) -> None:
     driver.to_confirmed()
     driver.consortium.clock.seconds = driver.plan.deadlines.open + 1
-    body = Abort(charter=driver.charter.digest, plan=driver.plan.digest, reason="too late")
-    signed = driver.consortium.by_operator(body)
-    refused(driver.client(OPERATOR).post(f"{driver.base}/abort", signed), 409, "wrong-state")
+    refused(driver.abort("too late"), 409, "wrong-state")
 
 
 def test_an_abort_closes_and_may_be_repeated(driver: RoundDriver) -> None:

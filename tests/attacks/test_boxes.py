@@ -13,7 +13,8 @@ from client_sdk import upload
 from client_sdk.agent import Agent
 from privacy.he.boxes import SHARE_BOX_BYTES, encode_shares, seal_box, share_box_info
 from privacy.protocol.messages import Manifest, Plan, parse_signed
-from tests.attacks.siege import Asked, Siege, besieged
+from tests.attacks.lying_server import Asked
+from tests.attacks.siege import Siege, besieged
 from tests.client_sdk.choir import values_for
 
 HONEST = "partner-01"

@@ -22,7 +22,7 @@ from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import Charter, CharterAcceptance, Enrolment, Signed, parse_signed
 from privacy.protocol.signing import SigningKey, sign
 from privacy.protocol.words import words
-from tests.attacks.siege import LyingServer
+from tests.attacks.lying_server import LyingServer
 from tests.client_sdk.choir import Choir, choir, outside, passphrase
 from tests.consortium import SeededSource, done, refused
 

@@ -23,7 +23,7 @@ from privacy.ledger.chain import ChainVerifier
 from privacy.protocol.identifiers import OPERATOR, SERVER
 from privacy.protocol.messages import Campaign, Charter, Deadlines, Plan
 from privacy.protocol.signing import SigningKey, sign
-from tests.attacks.siege import LyingServer
+from tests.attacks.lying_server import LyingServer
 from tests.client_sdk.choir import EVENT, Choir, choir, outside, passphrase, take_part, together
 from tests.consortium import SeededSource
 

@@ -23,7 +23,8 @@ from privacy.he.boxes import SHARE_BOX_BYTES
 from privacy.he.parameters import DEFAULT
 from privacy.he.shamir import add_shares, lagrange_weights
 from privacy.protocol.messages import Plan
-from tests.attacks.siege import Asked, Siege, besieged
+from tests.attacks.lying_server import Asked
+from tests.attacks.siege import Siege, besieged
 
 pytestmark = pytest.mark.full
 LIARS = ("partner-02", "partner-05", "partner-07")

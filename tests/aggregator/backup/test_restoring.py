@@ -31,7 +31,7 @@ from aggregator.storage.sessions import Viewer
 from aggregator.storage.tables import ConsoleSessionRow, HoldingRow, SuspensionRow, TightenedCapRow, UploadRow
 from privacy.errors import ChoraleError, LedgerBroken, RolledBack, WrongState
 from privacy.protocol.identifiers import OPERATOR
-from privacy.protocol.messages import Abort, Deadlines
+from privacy.protocol.messages import Deadlines
 from tests.aggregator.backup.scene import ROOT, again, backed_up, key_of, quiet
 from tests.aggregator.conftest import Constituted, Running
 from tests.aggregator.driver import SHARD_BYTES, RoundDriver
@@ -42,8 +42,7 @@ from tests.postgresql import Cluster
 def test_a_round_goes_on_where_the_backup_was_made(
     running: Running, driver: RoundDriver, constituted: Constituted, tmp_path: Path
 ) -> None:
-    abort = Abort(charter=driver.charter.digest, plan=driver.plan.digest, reason="a longer one follows")
-    done(driver.client(OPERATOR).post(f"{driver.base}/abort", running.consortium.by_operator(abort)))
+    done(driver.abort("a longer one follows"))
     now = int(running.consortium.clock.now())
     driver = RoundDriver(
         running.consortium,

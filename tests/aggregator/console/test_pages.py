@@ -9,8 +9,7 @@ import pytest
 from privacy.dp.accountant import epsilon
 from privacy.dp.events import Guarantee
 from privacy.errors import ChoraleError
-from privacy.protocol.identifiers import OPERATOR
-from privacy.protocol.messages import Abort, ProbeFigures
+from privacy.protocol.messages import ProbeFigures
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import visit
 from tests.aggregator.console.strict_page import StrictPage
@@ -167,8 +166,7 @@ def test_names_and_reasons_from_outside_are_escaped(running: Running) -> None:
     consortium.charter = charter  # type: ignore[method-assign]
     driver = RoundDriver(consortium, running.http, *consortium.constitute(running.http))
     driver.join_all()
-    abort = Abort(charter=driver.charter.digest, plan=driver.plan.digest, reason=evil)
-    done(driver.client(OPERATOR).post(f"{driver.base}/abort", consortium.by_operator(abort)))
+    done(driver.abort(evil))
     visit(running, name=evil)
     for path in ("/console", f"/console/rounds/{driver.plan.digest}"):
         text = running.http.get(path).text
