@@ -171,12 +171,8 @@ class Agent:
         with self._meters.of(joined.round_digest).phase("upload", f"round {joined.plan.round}"):
             upload.send(self.partner, joined.round_digest)
 
-    def finish(self, joined: JoinedAttempt, state: ModelState) -> Outcome:
-        """Wait for the seal, open, decode, apply, confirm; the outcome's state is the one to go on from.
-
-        `state`: the one that the attempt's plan starts from (`joined.attempt.state`).
-        """
-        del state  # the agent holds it, checked against the plan, since the attempt was handed out
+    def finish(self, joined: JoinedAttempt) -> Outcome:
+        """Wait for the seal, open, decode, apply, confirm; the outcome's state is the one to go on from."""
         return self._followed[joined.attempt.campaign.digest].finish(joined.attempt.signed_plan)
 
     def check_records(self, records: int) -> None:

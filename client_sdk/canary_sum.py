@@ -109,7 +109,7 @@ def _contribute(agent: Agent, attempt: Attempt) -> Outcome | None:
     streams = Streams(*(agent.keystream_for(joined, purpose) for purpose in ("sample", "noise", "layers")))
     made = statistics_contribution(sheet.vectors(attempt.campaign.clip), attempt.mechanism, streams)
     agent.contribute(joined, made.values)
-    return agent.finish(joined, attempt.state)
+    return agent.finish(joined)
 
 
 def _sheet(agent: Agent, plan: Plan) -> CanarySheet:

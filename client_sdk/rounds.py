@@ -207,7 +207,7 @@ class Rounds:
         if current is None or not current.try_join():
             return
         self.upload_noise(current)
-        current.outcome = self.agent.finish(current.join(), current.attempt.state)
+        current.outcome = self.agent.finish(current.join())
         self._private.settle(
             current.outcome.round_digest, current.outcome.state if current.outcome.confirmed else None
         )

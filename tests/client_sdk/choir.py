@@ -257,7 +257,7 @@ def take_part(agent: Agent, campaign: Campaign, upload: bool = True) -> Outcome:
         joined = agent.join(item)
         if upload:
             agent.contribute(joined, values_for(agent.partner.name))
-        return agent.finish(joined, item.state)
+        return agent.finish(joined)
     raise AssertionError("stopped")
 
 

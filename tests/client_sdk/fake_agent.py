@@ -71,7 +71,7 @@ class FakeAgent:
         self.calls.append(f"contribute {joined.plan.attempt}")
         self.uploads.append(values)
 
-    def finish(self, joined: JoinedAttempt, state: ModelState) -> Outcome:
+    def finish(self, joined: JoinedAttempt) -> Outcome:
         self.calls.append(f"finish {joined.plan.attempt}")
         ended = self.ends.get(joined.plan.attempt, "confirmed")
         if ended == "confirmed":
@@ -79,7 +79,9 @@ class FakeAgent:
             under = joined.plan
             key = hashlib.sha256(f"S {under.attempt}".encode()).digest()
             fixed = mechanism(joined.attempt.campaign, under)
-            self.state = apply_sum(state, joined.attempt.campaign, under, fixed, total, 1 + len(self.others), key)
+            self.state = apply_sum(
+                joined.attempt.state, joined.attempt.campaign, under, fixed, total, 1 + len(self.others), key
+            )
         return Outcome(joined.round_digest, joined.plan, ended, ended, self.state, RoundReport())  # type: ignore[arg-type]
 
     def check_records(self, records: int) -> None:

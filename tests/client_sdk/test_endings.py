@@ -169,7 +169,7 @@ def test_a_reboot_where_every_member_is_needed_ends_the_attempt_and_says_so(tmp_
                     agent.contribute(joined, values_for(name))
                     if name == LIAR:
                         agent.partner.round_keys.claim(plan.digest)  # as a reboot does
-                    return agent.finish(joined, item.state)
+                    return agent.finish(joined)
                 raise AssertionError("stopped")
 
         with under_way(made, campaign, act) as running:
@@ -256,7 +256,7 @@ def test_an_upload_that_a_crash_cut_off_before_its_first_message_ends_with_its_a
                         client_sdk.upload.prepare(agent.partner, joined, values_for(name), 32768)
                         return None
                     agent.contribute(joined, values_for(name))
-                    return agent.finish(joined, item.state)
+                    return agent.finish(joined)
                 raise AssertionError("stopped")
 
         with under_way(made, campaign, act) as running:

@@ -76,7 +76,7 @@ def test_it_goes_on_where_it_was_and_under_counts_nothing(lost: Lost, tmp_path: 
                         continue
                     joined = agent.join(item)
                     agent.contribute(joined, values_for(name))
-                    ended.append(agent.finish(joined, item.state).ended)
+                    ended.append(agent.finish(joined).ended)
                     break
                 return [*ended, agent.current_state(campaign).digest]
 

@@ -183,7 +183,7 @@ def test_private_heads_are_recovered_after_a_crash_behind_a_confirmation(tmp_pat
     rounds = Rounds(agent, of, state, model, "trunk", None, Pace())
     rnd = next(rounds)
     rnd.contribute(records(30), loss_fn)
-    outcome = agent.finish(rnd.join(), state)  # and here the process dies
+    outcome = agent.finish(rnd.join())  # and here the process dies
     restarted = two_heads(seed=9)
     again = Rounds(agent, of, outcome.state, restarted, "trunk", None, Pace())
     before = flatten(restarted, ("head.weight", "head.bias"))

@@ -180,7 +180,7 @@ class PartnerActor(Actor):
             self.watched.say(self.name, str(over))
             return None
         agent.contribute(joined, values_of(self.name, joined.round_digest, joined.plan.layout.length))
-        return agent.finish(joined, attempt.state)
+        return agent.finish(joined)
 
     def _stopped(self, error: ChoraleError) -> None:
         if isinstance(error, PolicyRefused):

@@ -50,7 +50,7 @@ def main(config: str, campaign_digest: str, until: str, die_at: str = "") -> Non
             if isinstance(item, Attempt):
                 joined = agent.join(item)
                 agent.contribute(joined, values_for(agent.partner.name))
-                outcome = agent.finish(joined, item.state)
+                outcome = agent.finish(joined)
             else:
                 outcome = item
             show(outcome)
