@@ -158,7 +158,10 @@ def charter_draft(file: Path, operator: OperatorPath = HERE, yes: Yes = False, a
 @app.command()
 def conduct(
     campaign: Annotated[str, typer.Argument(help="Its name, or the start of its hash.")],
-    rounds: Annotated[int, typer.Option(min=1, help="Until this many rounds of the campaign are confirmed.")],
+    rounds: Annotated[
+        int,
+        typer.Option(min=1, help="Until this many rounds are confirmed; with --canaries, statistics rounds."),
+    ],
     row: Annotated[str | None, typer.Option(help="Row of the charter's table; the first unless told.")] = None,
     join_seconds: Annotated[int, typer.Option(min=1)] = 600,
     upload_seconds: Annotated[int, typer.Option(min=1)] = 3600,
@@ -166,6 +169,12 @@ def conduct(
     max_attempts: Annotated[int, typer.Option(min=1, help="Attempts of one round.")] = 3,
     scale: Annotated[float | None, typer.Option(help="Units per 1.0, for rows of kind local and none.")] = None,
     lane_width: Annotated[int, typer.Option(help="Lane bits, for rows of kind local and none.")] = 24,
+    canaries: Annotated[
+        int | None,
+        typer.Option(
+            help="Coordinates of a sum of canaries (partners run `audit sum`), for rows of kind statistics."
+        ),
+    ] = None,
     operator: OperatorPath = HERE,
     yes: Yes = False,
     as_json: Json = False,
@@ -185,7 +194,7 @@ def conduct(
             charter=charter,
             campaign=signed,
             row=event_row,
-            layout=vector_layout(charter, signed.body, event_row, public),
+            layout=vector_layout(charter, signed.body, event_row, public, canaries),
             phases=phases,
             last_round=rounds,
             max_attempts=max_attempts,

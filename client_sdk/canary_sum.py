@@ -26,7 +26,7 @@ from client_sdk.durable import make_folder, write_durably
 from client_sdk.rehearsal import STRETCH
 from client_sdk.training import Streams, statistics_contribution
 from privacy.dp import accountant
-from privacy.dp.audit import NoiseAudit, audit_noise, guess_coins
+from privacy.dp.audit import LONGEST_SUM, NoiseAudit, audit_noise, guess_coins
 from privacy.dp.events import Guarantee
 from privacy.errors import AttemptOver, UnsafeParameters
 from privacy.protocol.messages import Campaign, Plan
@@ -34,8 +34,6 @@ from privacy.randomness import RandomSource
 
 _FOLDER: Final = "canaries"
 _BLOCK: Final = 64
-LONGEST: Final = 1 << 17
-"""A canary's vector is as long as the plan's: beyond this the rows would not fit a machine's memory or patience."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +48,9 @@ class CanarySheet:
     def kept(cls, folder: Path, plan: Plan, place: int, partners: int, source: RandomSource) -> CanarySheet:
         """The sheet of this attempt: drawn and written down, or read again (rule 3)."""
         dimension = plan.layout.parameters
-        if not partners <= dimension <= LONGEST:
+        if not partners <= dimension <= LONGEST_SUM:
             raise UnsafeParameters(
-                f"a statistics round of {partners} to {LONGEST} coordinates",
+                f"a statistics round of {partners} to {LONGEST_SUM} coordinates",
                 str(dimension),
                 "plan a shorter vector",
             )

@@ -39,6 +39,7 @@ class ConductDisplay:
         self._json_lines = json_lines
         self._began: float | None = None
         self._mean: float | None = None
+        self._sums = 0
         self._progress = Progress(
             TextColumn("round"),
             MofNCompleteColumn(),
@@ -63,10 +64,11 @@ class ConductDisplay:
     def proposed(self, plan: Plan) -> None:
         self._began = self._clock.now()
         again = "" if plan.attempt == 1 else f", attempt {plan.attempt}"
-        self._progress.update(self._task, completed=plan.round - 1, phase=f"planned{again}")
+        self._progress.update(self._task, completed=self._before(plan), phase=f"planned{again}")
 
     def changed(self, document: RoundDocument) -> None:
-        self._progress.update(self._task, completed=document.number - 1, phase=phase(document, self._roster))
+        before = self._before(document.plan.body)
+        self._progress.update(self._task, completed=before, phase=phase(document, self._roster))
 
     def ended(self, document: RoundDocument) -> None:
         seconds = None if self._began is None else self._clock.now() - self._began
@@ -74,13 +76,17 @@ class ConductDisplay:
         if document.state is RoundState.CONFIRMED:
             if seconds is not None:
                 self._mean = seconds if self._mean is None else self._mean + _NEWEST * (seconds - self._mean)
-            self._progress.update(
-                self._task, completed=document.number, phase="confirmed", remaining=self._remaining(document.number)
-            )
+            done = self._before(document.plan.body) + 1
+            self._sums += document.plan.body.kind == "statistics"
+            self._progress.update(self._task, completed=done, phase="confirmed", remaining=self._remaining(done))
         self._tell(document, seconds)
 
     def notice(self, text: str) -> None:
         self._console.print(Text(visible(text), style="yellow"))
+
+    def _before(self, plan: Plan) -> int:
+        """Rounds done before this one; of statistics rounds, which have no numbers of their own, those seen."""
+        return self._sums if plan.kind == "statistics" else plan.round - 1
 
     def _remaining(self, number: int) -> str:
         if self._mean is None:
@@ -92,6 +98,7 @@ class ConductDisplay:
         if self._json_lines is not None:
             line = {
                 "round": document.number,
+                "kind": document.plan.body.kind,
                 "attempt": document.attempt,
                 "digest": document.round,
                 "state": document.state.value,
@@ -105,9 +112,11 @@ class ConductDisplay:
             self.notice(f"round {document.number}, attempt {document.attempt} is {document.state}{why}")
         elif not self._console.is_terminal:
             took = "" if seconds is None else f" in {seconds:.1f} s"
-            self._console.print(
-                f"round {document.number}/{self._last_round} confirmed{took} {self._remaining(document.number)}"
-            )
+            if document.plan.body.kind == "statistics":
+                self._console.print(f"statistics before round {document.number} confirmed{took}")
+            else:
+                left = self._remaining(document.number)
+                self._console.print(f"round {document.number}/{self._last_round} confirmed{took} {left}")
 
 
 def phase(document: RoundDocument, roster: int) -> str:

@@ -12,15 +12,25 @@ It shows nothing itself: a `Watcher` is told.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from aggregator.operator.answers import RoundDocument
+from aggregator.operator.answers import RoundDocument, RoundSummary
 from aggregator.operator.client import OperatorClient
-from aggregator.operator.next_step import AbortLate, Await, Finished, Post, Propose, Recorded, next_step
+from aggregator.operator.next_step import (
+    AbortLate,
+    Await,
+    Finished,
+    Post,
+    Propose,
+    Recorded,
+    RoundKind,
+    next_step,
+)
 from aggregator.operator.plan_record import PlanRecord
-from aggregator.operator.planning import Phases, check_room, signed_plan
-from aggregator.operator.trusted import closed_round, confirmed_round, void_round
+from aggregator.operator.planning import Phases, check_room, kind_of, signed_plan
+from aggregator.operator.trusted import ConfirmedRound, closed_round, confirmed_round, void_round
 from privacy.clock import Clock
 from privacy.dp.events import TableRow
 from privacy.errors import ChoraleError, WeakerThanCharter, WrongState
@@ -49,7 +59,8 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True)
 class Assignment:
-    """What is to be conducted. last_round: the number of the last round to be confirmed."""
+    """What is to be conducted. last_round: the number of the last round to be confirmed; of a row of kind
+    *statistics* how many rounds are to be."""
 
     charter: Charter
     campaign: Signed[Campaign]
@@ -84,6 +95,7 @@ class Conductor:
         self._verifier = verifier
         self._watcher = watcher
         self._renew_at = 0.0
+        self._kinds: dict[str, RoundKind] = {}
         # (round, version) of the document that is waited on, and since when it has been so.
         self._unchanged: tuple[tuple[str, int], float] | None = None
 
@@ -98,12 +110,15 @@ class Conductor:
 
     def _once(self) -> bool:
         recorded = [_recorded(held.plan.body, held.posted) for held in self._record.of_campaign(self._campaign)]
+        attempts = self._client.rounds(self._campaign)
         step = next_step(
-            self._client.rounds(self._campaign),
+            attempts,
             recorded,
             last_round=self._assignment.last_round,
             max_attempts=self._assignment.max_attempts,
             now=self._clock.now(),
+            kind=kind_of(self._assignment.row),
+            statistics=self._statistics(attempts, recorded),
         )
         match step:
             case Finished():
@@ -139,17 +154,36 @@ class Conductor:
         self._record.add(signed)
         self._post(signed.digest)
 
-    def _confirmed_state(self, step: Propose) -> str:
-        assert step.after is not None
+    def _statistics(self, attempts: Sequence[RoundSummary], recorded: Sequence[Recorded]) -> set[str]:
+        """R of the statistics rounds among all attempts: the service's list does not tell, their plans do."""
+        self._kinds |= {plan.round: plan.kind for plan in recorded}
+        for attempt in attempts:
+            if attempt.round not in self._kinds:
+                signed = self._client.round(attempt.round).plan
+                plan = self._verifier.verify(signed, {OPERATOR: self._assignment.charter.operator_keys})
+                if plan.digest != attempt.round:
+                    raise WeakerThanCharter(
+                        f"the plan of attempt {attempt.round[:16]}",
+                        f"another's, {plan.digest[:16]}",
+                        "the service tells one plan for another: do not go on",
+                    )
+                self._kinds[attempt.round] = plan.kind
+        return {digest for digest, kind in self._kinds.items() if kind == "statistics"}
+
+    def _confirmed(self, round_digest: str) -> ConfirmedRound:
         work = self._assignment
-        confirmed = confirmed_round(
-            self._client.round(step.after),
-            self._client.cohort(step.after),
-            self._client.confirmations(step.after),
+        return confirmed_round(
+            self._client.round(round_digest),
+            self._client.cohort(round_digest),
+            self._client.confirmations(round_digest),
             work.charter,
             work.campaign.body,
             self._verifier,
         )
+
+    def _confirmed_state(self, step: Propose) -> str:
+        assert step.after is not None
+        confirmed = self._confirmed(step.after)
         if confirmed.plan.round != step.number - 1 or confirmed.plan.kind != "training":
             raise WeakerThanCharter(
                 f"training round {step.number - 1}",
@@ -164,7 +198,9 @@ class Conductor:
             if line.number != number:
                 continue
             document = self._client.round(line.round)
-            if document.state is RoundState.CLOSED:
+            if document.state is RoundState.CONFIRMED and self._kinds.get(line.round) == "statistics":
+                self._confirmed(line.round)
+            elif document.state is RoundState.CLOSED:
                 closed_round(document, charter, self._verifier)
             else:
                 cohort, votes = self._client.cohort(line.round), self._client.void_votes(line.round)
@@ -240,4 +276,4 @@ class Conductor:
 
 
 def _recorded(plan: Plan, posted: bool) -> Recorded:
-    return Recorded(plan.digest, plan.round, plan.attempt, plan.deadlines.join, posted)
+    return Recorded(plan.digest, plan.round, plan.attempt, plan.deadlines.join, posted, plan.kind)

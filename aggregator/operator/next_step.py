@@ -8,16 +8,22 @@ Rules:
    number is passed over. An attempt number is never used twice, whichever record knows of it.
 4. A plan that the service took and no longer lists means that the service lost its memory: nothing goes on.
 5. A round is attempted at most `max_attempts` times; what the service closed or partners voided counts.
+6. A statistics round leaves the model where it is. So it goes by the number of the training round to come and takes
+   the next of that one's attempt numbers, but is no attempt at it: neither uses up the other's, and only training
+   moves on. Of statistics rounds, `last_round` counts those that are confirmed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from aggregator.operator.answers import RoundSummary
 from privacy.errors import RolledBack, WrongState
 from privacy.protocol.round_state import RoundState
+
+RoundKind = Literal["training", "statistics"]
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,12 @@ class Recorded:
     attempt: int
     join_deadline: int
     posted: bool
+    kind: RoundKind = "training"
 
 
 @dataclass(frozen=True)
 class Finished:
-    """The last round asked for is confirmed."""
+    """The last round asked for, or so many statistics rounds, are confirmed."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class AbortLate:
 
 @dataclass(frozen=True)
 class Propose:
-    """Sign a plan. after: the confirmed attempt that it starts from; None: the genesis."""
+    """Sign a plan. after: the confirmed training attempt that it starts from; None: the genesis."""
 
     number: int
     attempt: int
@@ -74,10 +81,17 @@ def next_step(
     last_round: int,
     max_attempts: int,
     now: float,
+    kind: RoundKind = "training",
+    statistics: Collection[str] = (),
 ) -> Step:
-    """The one thing to do now. Raises RolledBack (rule 4), and WrongState once a round has used up its attempts."""
+    """The one thing to do now. kind: of the rounds to conduct. statistics: R of each attempt at one of these.
+
+    Raises RolledBack (rule 4), and WrongState once a round has used up its attempts.
+    """
     _check_memory(attempts, recorded)
-    confirmed = [attempt for attempt in attempts if attempt.state is RoundState.CONFIRMED]
+    of_kind = [attempt for attempt in attempts if (attempt.round in statistics) == (kind == "statistics")]
+    trained = [attempt for attempt in attempts if attempt.round not in statistics]
+    confirmed = [attempt for attempt in trained if attempt.state is RoundState.CONFIRMED]
     # Where two attempts of a round are confirmed, the later one counts: its cohort came after (protocol 4.5).
     latest = max(confirmed, key=lambda attempt: (attempt.number, attempt.attempt), default=None)
     done = 0 if latest is None else latest.number
@@ -85,21 +99,26 @@ def next_step(
         if not attempt.state.ended:
             late = attempt.number <= done and attempt.state is RoundState.JOINING
             return AbortLate(attempt.round) if late else Await(attempt.round)
-    if done >= last_round:
+    reached = done
+    if kind == "statistics":
+        reached = sum(attempt.state is RoundState.CONFIRMED for attempt in of_kind)
+    if reached >= last_round:
         return Finished()
     number = done + 1
     listed = {attempt.round for attempt in attempts}
     for plan in recorded:
-        if plan.number == number and plan.round not in listed and plan.join_deadline > now:
+        waits = plan.round not in listed and plan.join_deadline > now
+        if plan.number == number and plan.kind == kind and waits:
             return Post(plan.round)
-    ended = [attempt for attempt in attempts if attempt.number == number]
+    ended = [a for a in of_kind if a.number == number and a.state is not RoundState.CONFIRMED]
     if len(ended) >= max_attempts:
         raise WrongState(
-            f"round {number} confirmed within {max_attempts} attempts",
+            f"{'round' if kind == 'training' else 'a statistics round before round'} {number} confirmed within"
+            f" {max_attempts} attempts",
             ", ".join(f"attempt {attempt.attempt} {attempt.state}" for attempt in ended),
             "see why with `chorale-server round show`; a larger --max-attempts goes on, at the cost of more budget",
         )
-    used = [attempt.attempt for attempt in ended]
+    used = [attempt.attempt for attempt in attempts if attempt.number == number]
     used += [plan.attempt for plan in recorded if plan.number == number]
     return Propose(number, 1 + max(used, default=0), None if latest is None else latest.round)
 

@@ -11,12 +11,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aggregator.operator.answers import Participant
+from aggregator.operator.answers import Participant, RoundSummary
 from aggregator.operator.session import OperatorSession
 from aggregator.operator.trusted import enrolment_of, signed_charter
 from privacy.dp.accountant import epsilon
 from privacy.dp.events import Guarantee
 from privacy.protocol.messages import Charter
+from privacy.protocol.round_state import RoundState
 from privacy.protocol.words import words
 
 
@@ -121,14 +122,21 @@ def _campaigns(session: OperatorSession) -> tuple[CampaignView, ...]:
     views = []
     for summary in session.client.campaigns():
         attempts = session.client.rounds(summary.campaign)
-        confirmed = [attempt.number for attempt in attempts if attempt.state == "confirmed"]
         views.append(
             CampaignView(
                 campaign=summary.campaign,
                 name=summary.name,
                 in_force=summary.in_force,
                 rounds=dict(Counter(str(attempt.state) for attempt in attempts)),
-                last_confirmed=max(confirmed, default=0),
+                last_confirmed=_last_trained(session, attempts),
             )
         )
     return tuple(views)
+
+
+def _last_trained(session: OperatorSession, attempts: Sequence[RoundSummary]) -> int:
+    """The number of the last round that moved the model; a statistics round goes by that of the next one."""
+    confirmed = [attempt for attempt in attempts if attempt.state is RoundState.CONFIRMED]
+    newest = sorted(confirmed, key=lambda attempt: (attempt.number, attempt.attempt), reverse=True)
+    trained = (one.number for one in newest if session.client.round(one.round).plan.body.kind == "training")
+    return next(trained, 0)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal, cast
 
 from aggregator.operator.answers import Participant
+from privacy.dp.audit import LONGEST_SUM
 from privacy.dp.events import TableRow
 from privacy.dp.mechanism import PROBES
 from privacy.dp.planner import LANE_WIDTHS, plan_lanes
@@ -66,21 +67,36 @@ def table_row(charter: Charter, name: str | None) -> TableRow:
     )
 
 
-def vector_layout(charter: Charter, campaign: Campaign, row: TableRow, public: PublicScale | None) -> VectorLayout:
-    """Raises UnsafeParameters where no lane holds the noise, ConfigurationError where a public scale is missing."""
-    if row.event.kind == "distributed":
+def vector_layout(
+    charter: Charter,
+    campaign: Campaign,
+    row: TableRow,
+    public: PublicScale | None,
+    canaries: int | None = None,
+) -> VectorLayout:
+    """canaries: coordinates of a sum of canaries, for a row of kind *statistics* and for no other.
+
+    Raises UnsafeParameters where no lane holds the noise, ConfigurationError where what the row needs is missing.
+    """
+    if (canaries is not None) != (row.event.kind == "statistics"):
+        raise ConfigurationError(
+            "--canaries for a row of kind statistics, and for no other",
+            f"row {row.name} of kind {row.event.kind} {'with' if canaries is not None else 'without'} it",
+            "name another row with --row, or give --canaries: statistics rounds are conducted for canaries alone",
+        )
+    if canaries is not None and not charter.n_max <= canaries <= LONGEST_SUM:
+        raise ConfigurationError(
+            f"{charter.n_max} to {LONGEST_SUM} coordinates for canaries",
+            str(canaries),
+            "give every partner a share of them: 20,000 each tell most",
+        )
+    if row.event.kind in ("distributed", "statistics"):
         lanes = plan_lanes(row.event.noise_multiplier, charter.honest, charter.n_max)
         return VectorLayout(
-            parameters=campaign.length,
+            parameters=campaign.length if canaries is None else canaries,
             probes=PROBES,
             lane_width=_width(lanes.width),
             shift=lanes.shift,
-        )
-    if row.event.kind == "statistics":
-        raise ConfigurationError(
-            "a row for training rounds",
-            f"{row.name}, of kind statistics",
-            "conduct a training row: name one with --row",
         )
     if public is None:
         raise ConfigurationError(
@@ -91,6 +107,11 @@ def vector_layout(charter: Charter, campaign: Campaign, row: TableRow, public: P
     return VectorLayout(
         parameters=campaign.length, probes=0, lane_width=_width(public.lane_width), shift=0, scale=public.scale
     )
+
+
+def kind_of(row: TableRow) -> Literal["training", "statistics"]:
+    """Of the rounds that use up this row."""
+    return "statistics" if row.event.kind == "statistics" else "training"
 
 
 def signed_plan(
@@ -112,7 +133,7 @@ def signed_plan(
         campaign=campaign.digest,
         round=number,
         attempt=attempt,
-        kind="training",
+        kind=kind_of(row),
         base_state=base_state,
         layout=layout,
         event=row.event,

@@ -27,6 +27,9 @@ from privacy.errors import OutOfRange
 
 GUESSED_SHARE: Final = 0.01
 CONFIDENCE: Final = 0.95
+LONGEST_SUM: Final = 1 << 17
+"""A canary's vector is as long as the sum it goes into: beyond this the rows of one partner's canaries would fit no
+machine's memory or patience."""
 
 
 @dataclass(frozen=True)

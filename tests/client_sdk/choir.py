@@ -136,6 +136,10 @@ class Choir:
             text = SETTINGS.format(name=name, title=name.title(), url=url, patience=patience)
             (folder / "partner.toml").write_text(text)
 
+    @property
+    def operator_key(self) -> SigningKey:
+        return self._key
+
     def config(self, name: str) -> Path:
         return self.root / name / "partner.toml"
 

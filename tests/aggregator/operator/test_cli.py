@@ -120,6 +120,28 @@ def test_the_services_report_is_fetched_verified_by_the_operators_key_and_comput
     assert isinstance(choir.run("report", "verify", str(file)).exception, DigestMismatch)
 
 
+def test_a_sum_of_canaries_is_conducted_and_moves_no_round_on(choir):
+    choir.constitute(
+        DRAFT + '\n[[table]]\nname = "audit"\nkind = "statistics"\nnoise_multiplier = 20.0\ncount = 1\n'
+    )
+    words = ("conduct", "trunk", "--rounds", "1", "--yes", "--json")
+    assert "row audit of kind statistics without it" in str(choir.run(*words, "--row", "audit").exception)
+    assert "row training of kind distributed with it" in str(
+        choir.run(*words, "--row", "training", "--canaries", "300").exception
+    )
+    for more, kind, last in (
+        (("--row", "audit", "--canaries", "300"), "statistics", 0),
+        (("--row", "training"), "training", 1),
+    ):
+        ran = choir.run(*words, *more)
+        assert ran.exit_code == 0, ran.output + str(ran.exception)
+        (line,) = [json.loads(line) for line in ran.stdout.splitlines()]
+        assert (line["kind"], line["round"], line["state"]) == (kind, 1, "confirmed")
+        assert choir.json("status")["campaigns"][0]["last_confirmed"] == last
+    assert choir.json("status")["budgets"][0]["charged"] == {"audit": 1, "training": 1}
+    assert choir.json("round", "show")["attempt"] == 2
+
+
 def test_a_draft_that_leaves_the_order_open_tells_which_was_chosen_and_why(choir):
     for name in choir.consortium.names:
         choir.enrol(name)

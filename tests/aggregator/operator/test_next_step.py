@@ -29,8 +29,8 @@ def recorded(number, attempt, *, posted=True, join_deadline=2000):
     return Recorded(name(number, attempt), number, attempt, join_deadline, posted)
 
 
-def decide(attempts, plans=(), last_round=3, max_attempts=3, now=NOW):
-    return next_step(attempts, plans, last_round=last_round, max_attempts=max_attempts, now=now)
+def decide(attempts, plans=(), last_round=3, max_attempts=3, now=NOW, **more):
+    return next_step(attempts, plans, last_round=last_round, max_attempts=max_attempts, now=now, **more)
 
 
 def test_the_first_round_starts_from_the_genesis():
@@ -77,6 +77,50 @@ def test_a_service_that_forgot_a_plan_stops_everything():
 
 def test_it_ends_with_the_last_round():
     assert decide([listed(1, 1, RoundState.CONFIRMED)], last_round=1) == Finished()
+
+
+def of_statistics(attempts, *digests, **more):
+    return decide(attempts, kind="statistics", statistics=digests, **more)
+
+
+def test_a_statistics_round_goes_by_the_number_of_the_round_to_come_and_starts_where_training_stands():
+    trained = listed(1, 1, RoundState.CONFIRMED)
+    assert of_statistics([]) == Propose(1, 1, None)
+    assert of_statistics([trained]) == Propose(2, 1, name(1, 1))
+    counted = [trained, listed(2, 1, RoundState.CONFIRMED)]
+    assert of_statistics(counted, name(2, 1)) == Propose(2, 2, name(1, 1))
+    assert of_statistics(counted, name(2, 1), last_round=1) == Finished()
+    assert decide(counted, statistics=[name(2, 1)]) == Propose(2, 2, name(1, 1))
+
+
+@pytest.mark.parametrize("state", OPEN)
+def test_an_open_attempt_of_either_kind_is_waited_for(state):
+    trained, statistics = listed(1, 1, state), listed(2, 1, state)
+    before = listed(1, 1, RoundState.CONFIRMED)
+    assert of_statistics([trained]) == Await(name(1, 1))
+    assert of_statistics([before, statistics], name(2, 1)) == Await(name(2, 1))
+    assert decide([before, statistics], statistics=[name(2, 1)]) == Await(name(2, 1))
+
+
+def test_neither_kind_uses_up_the_others_attempts():
+    failed = [listed(1, 1, RoundState.VOID), listed(1, 2, RoundState.CLOSED)]
+    assert decide(failed, statistics=[name(1, 1)], max_attempts=2) == Propose(1, 3, None)
+    assert of_statistics(failed, name(1, 1), max_attempts=2) == Propose(1, 3, None)
+    with pytest.raises(WrongState, match="a statistics round before round 1"):
+        of_statistics(failed, name(1, 1), name(1, 2), max_attempts=2)
+    met = [listed(1, 1, RoundState.CONFIRMED), listed(1, 2, RoundState.CONFIRMED)]
+    assert of_statistics(met, name(1, 1), name(1, 2), max_attempts=1) == Propose(1, 3, None)
+
+
+def test_a_plan_of_the_other_kind_is_not_posted_and_its_attempt_number_is_passed_over():
+    held = replace(recorded(1, 1, posted=False), kind="statistics")
+    assert decide([], [held], statistics=[name(1, 1)]) == Propose(1, 2, None)
+    assert of_statistics([], name(1, 1), plans=[held]) == Post(name(1, 1))
+
+
+def test_what_is_confirmed_late_spares_statistics_that_were_joining_too():
+    late = [listed(1, 1, RoundState.CONFIRMED), listed(1, 2, RoundState.JOINING)]
+    assert of_statistics(late, name(1, 2)) == AbortLate(name(1, 2))
 
 
 class World:
