@@ -39,7 +39,6 @@ from aggregator.rounds.lifecycle import Lifecycle
 from aggregator.rounds.sum_workers import SumWorkers
 from aggregator.rounds.webhooks import Webhooks
 from aggregator.settings import Settings
-from aggregator.storage.arrivals import Arrivals
 from aggregator.storage.blobs import LocalBlobs
 from aggregator.storage.database import Database
 from aggregator.storage.folder import load_keys, require_recovered, serving
@@ -47,6 +46,7 @@ from aggregator.storage.nonces import NonceStore, boot_id
 from aggregator.storage.notifier import Notifier
 from aggregator.storage.rates import RequestRates
 from aggregator.storage.service import Service
+from aggregator.storage.under_way import UnderWay
 from privacy.clock import Clock, SystemClock
 from privacy.randomness import RandomSource, SystemRandom
 
@@ -78,7 +78,8 @@ def create_app(settings: Settings, clock: Clock, source: RandomSource, pool: Exe
         notifier=notifier,
         nonces=nonces,
         rates=RequestRates(settings.rates),
-        arrivals=Arrivals(settings.bodies_at_once),
+        bodies=UnderWay("requests with a body", settings.bodies_at_once),
+        polls=UnderWay("long polls", settings.polls_at_once),
     )
 
     provider = None

@@ -6,7 +6,7 @@ Rules:
    no time.
 2. Who is cut off is answered 503, and the connection ends: the rest of the body is not waited for.
 3. A body that is read whole is refused before more than its limit is held; bulk declares its length.
-How many there are at once is counted in storage/arrivals.py.
+How many there are at once is counted in storage/under_way.py.
 """
 
 from __future__ import annotations

@@ -117,6 +117,7 @@ class Settings(BaseSettings):
     alarm_webhooks: Annotated[tuple[str, ...], Field(max_length=8, repr=False)] = ()
     names_inside: Annotated[tuple[_HostName, ...], Field(max_length=64)] = ()
     bodies_at_once: Annotated[int, Field(ge=1, le=10_000)] = 8
+    polls_at_once: Annotated[int, Field(ge=1, le=10_000)] = 32
     officer_link_seconds: Annotated[int, Field(ge=60, le=7 * 86400)] = 3600
     rates: Rates = Rates()
     waiting_campaigns: Annotated[int, Field(ge=1, le=10_000)] = 16

@@ -8,7 +8,7 @@ Rules, in this order:
 3. The body's digest is that of the header: small bodies are read whole, bulk is hashed as it streams (`bulk`).
 4. What is authentic is counted for its identity, what is not for its address (storage/rates.py). A name that was
    never met is looked for only while its address may still ask.
-5. Requests with a body are counted while they are under way (storage/arrivals.py), before a byte of it is read.
+5. Requests with a body are counted while they are under way (storage/under_way.py), before a byte of it is read.
 """
 
 from __future__ import annotations
@@ -133,12 +133,12 @@ async def authentic_body(request: Request, caller: Caller, limit: int) -> bytes:
 
 
 async def operator_sends(caller: Operator, service: TheService) -> AsyncIterator[Caller]:
-    with service.arrivals.of(caller.identity):
+    with service.bodies.of(caller.identity):
         yield caller
 
 
 async def partner_sends(caller: Partner, service: TheService) -> AsyncIterator[Caller]:
-    with service.arrivals.of(caller.identity):
+    with service.bodies.of(caller.identity):
         yield caller
 
 

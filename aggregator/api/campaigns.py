@@ -60,7 +60,7 @@ async def campaign(service: TheService, caller: Authentic, campaign: DigestPath,
         require_view(session, row.charter, caller.identity)
         return {"campaign": json.loads(row.message), "in_force": row.in_force}, row.in_force
 
-    return answer(await until_news(service, campaign_topic(campaign), wait, read))
+    return answer(await until_news(service, caller, campaign_topic(campaign), wait, read))
 
 
 @router.post(
@@ -83,7 +83,7 @@ async def state_boxes(
         rows = campaigns.boxes_for(session, campaign, state, caller.identity)
         return {"boxes": [json.loads(row.message) for row in rows]}, bool(rows)
 
-    return answer(await until_news(service, campaign_topic(campaign), wait, read))
+    return answer(await until_news(service, caller, campaign_topic(campaign), wait, read))
 
 
 @router.post(
@@ -121,7 +121,7 @@ async def list_rounds(
         ]
         return {"rounds": shown}, bool(rows)
 
-    return answer(await until_news(service, campaign_topic(campaign), wait, read))
+    return answer(await until_news(service, caller, campaign_topic(campaign), wait, read))
 
 
 @router.post("/v1/conductor-lease", responses=answers(models.Lease), openapi_extra=takes(models.LeaseRequest))

@@ -74,7 +74,7 @@ def invite(service: TheService, body: OperatorBody) -> Response:
 
 async def _open_body(request: Request, service: TheService) -> bytes:
     """Whoever sends this is not known yet, so it is read only as far as an enrolment goes."""
-    with service.arrivals.of(""):
+    with service.bodies.of(""):
         return await read_body(request, min(service.settings.message_bytes, MAX_ENROLMENT_BYTES))
 
 
@@ -118,7 +118,7 @@ async def enrolment_state(
         row = enrolments.find(session, partner)
         return {"partner": row.partner, "state": row.state}, row.state == enrolments.APPROVED
 
-    return answer(await until_news(service, ENROLMENTS, wait, read))
+    return answer(await until_news(service, caller, ENROLMENTS, wait, read))
 
 
 @router.post("/v1/enrolments/{partner}/approval", responses=answers(models.EnrolmentState))
@@ -141,8 +141,6 @@ def draft_charter(service: TheService, body: OperatorBody) -> Response:
 
 @router.get("/v1/charters/latest", responses=answers(models.CharterStandingShown))
 async def latest_charter(service: TheService, caller: Authentic, wait: Wait = 0.0) -> Response:
-    del caller
-
     def read(session: Session) -> tuple[dict[str, Any] | None, bool]:
         standing = charters.latest(session)
         if standing is None:
@@ -154,7 +152,7 @@ async def latest_charter(service: TheService, caller: Authentic, wait: Wait = 0.
         }
         return shown, standing.in_force
 
-    shown = await until_news(service, CHARTERS, wait, read)
+    shown = await until_news(service, caller, CHARTERS, wait, read)
     if shown is None:
         raise NotFound("a charter", "none drafted yet", "wait for the operator's draft")
     return answer(shown)

@@ -50,7 +50,7 @@ async def round_shown(
         require_view(session, attempt.charter, caller.identity)
         return document_bytes(service, session, attempt), attempt.version > seen
 
-    return message(await until_news(service, round_topic(round_digest), wait, read))
+    return message(await until_news(service, caller, round_topic(round_digest), wait, read))
 
 
 @router.post(

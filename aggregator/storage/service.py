@@ -13,7 +13,6 @@ from functools import lru_cache
 from typing import Any
 
 from aggregator.settings import Settings
-from aggregator.storage.arrivals import Arrivals
 from aggregator.storage.blobs import BlobStore
 from aggregator.storage.database import Database
 from aggregator.storage.folder import ServiceKeys
@@ -21,6 +20,7 @@ from aggregator.storage.nonces import NonceStore
 from aggregator.storage.notifier import Notifier
 from aggregator.storage.rates import RequestRates
 from aggregator.storage.reports import ReportDesk
+from aggregator.storage.under_way import UnderWay
 from privacy.clock import Clock
 from privacy.protocol.messages import BodyT, Signed, SigningKeys, signed_model
 from privacy.protocol.signing import Verifier
@@ -66,7 +66,8 @@ class Service:
     notifier: Notifier
     nonces: NonceStore
     rates: RequestRates
-    arrivals: Arrivals
+    bodies: UnderWay
+    polls: UnderWay
     verifier: Verifier = field(default_factory=Verifier)
     reports: ReportDesk = field(default_factory=ReportDesk)
     documents: dict[str, tuple[int, bytes]] = field(default_factory=dict)

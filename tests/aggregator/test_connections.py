@@ -164,20 +164,20 @@ def test_where_all_have_a_request_one_more_is_told_so(port: int) -> None:
 
 
 def test_bodies_of_one_identity_are_counted_and_done_with(running: Running) -> None:
-    arrivals = running.service.arrivals
+    bodies = running.service.bodies
     most = running.settings.bodies_at_once
     with contextlib.ExitStack() as held:
         for _ in range(most):
-            held.enter_context(arrivals.of("partner-01"))
-        with pytest.raises(TooManyRequests, match="from partner-01"), arrivals.of("partner-01"):
+            held.enter_context(bodies.of("partner-01"))
+        with pytest.raises(TooManyRequests, match="from partner-01"), bodies.of("partner-01"):
             pass
-        with arrivals.of("partner-02"), arrivals.of(""):
+        with bodies.of("partner-02"), bodies.of(""):
             pass
-    with pytest.raises(NotFound), arrivals.of("partner-01"):
+    with pytest.raises(NotFound), bodies.of("partner-01"):
         raise NotFound("this", "nothing", "whatever a request raises, it is over")
     with contextlib.ExitStack() as held:
         for _ in range(most):
-            held.enter_context(arrivals.of("partner-01"))
+            held.enter_context(bodies.of("partner-01"))
 
 
 def test_an_enrolment_is_bounded_before_anyone_is_known(running: Running) -> None:

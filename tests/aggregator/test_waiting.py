@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from aggregator.api import waiting
+from aggregator.api.authentication import Caller
 from aggregator.api.waiting import until_news
 from tests.aggregator.conftest import Running
 
@@ -32,7 +33,10 @@ def test_many_who_wait_read_seldom_and_hear_at_once(
         nonlocal news
         running.service.notifier.attach(asyncio.get_running_loop())
         seconds = 600.0 if published else 1.0
-        polls = [asyncio.create_task(until_news(running.service, "a topic", seconds, read)) for _ in range(MANY)]
+        polls = [
+            asyncio.create_task(until_news(running.service, Caller(f"n{place}", ""), "a topic", seconds, read))
+            for place in range(MANY)
+        ]
         await asyncio.sleep(0.5)
         if published:
             news = True
