@@ -35,12 +35,10 @@ from privacy.ledger.chain import ChainVerifier
 from privacy.protocol.http_contract import split_frame
 from privacy.protocol.messages import Cohort, Confirmation, Join, Manifest, Opening, Seal, Signed, parse_signed
 from tests.simulation.actors import PartnerActor, values_of
-from tests.simulation.secrecy import Headers, leak
+from tests.simulation.network import Headers
+from tests.simulation.secrecy import leak, secrets_of
 from tests.simulation.service import problem_title
 from tests.simulation.world import World
-
-TAIL = 48
-"""Bytes of a secret that are looked for: none of so many occurs by chance."""
 
 
 class Broken(AssertionError):
@@ -93,7 +91,7 @@ class Monitor:
         if actor is None or actor.agent is None:
             return
         partner = actor.agent.partner
-        found = leak(self._secrets(partner), target, headers, body)
+        found = leak(secrets_of(partner, self.world.machines[sender].memory), target, headers, body)
         self.require(found is None, "P2", f"a secret in {found} of {method} {target[:60]}")
         if not body:
             return
@@ -111,17 +109,6 @@ class Monitor:
                 self._confirmation(partner, round_digest, parse_signed(Confirmation, body))
         elif method == "PUT":
             self.once("P1", sha256(body).hexdigest(), "shard", sender, target)
-
-    def _secrets(self, partner: Partner) -> list[bytes]:
-        """The first bytes of each secret of this machine, its vectors among them."""
-        keys = partner.keys
-        secrets = [keys.device_secret[:TAIL], keys.signing.private_bytes()[:TAIL], keys.result.private_bytes[:TAIL]]
-        for path in self.world.machines[partner.name].memory.rglob("*"):
-            if path.is_file():
-                secrets.append(path.read_bytes()[:TAIL])
-        for record in partner.journal.records(unfinished=True):
-            secrets.append(values_of(partner.name, record.plan, TAIL // 4).tobytes())
-        return secrets
 
     def _upload(self, partner: Partner, round_digest: str, body: bytes) -> None:
         manifest = parse_signed(Manifest, split_frame(body)[0]).body

@@ -9,15 +9,16 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import httpx
 
 from tests.simulation.faults import Faults
 from tests.simulation.machines import Machine
 from tests.simulation.scheduler import Scheduler, Waiting
-from tests.simulation.secrecy import Headers
 from tests.simulation.service import Exchange, SimulatedService
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 Watch = Callable[[str, str, str, Headers, bytes], None]
 """sender, method, target, headers, body."""

@@ -8,14 +8,32 @@ Rules:
 from __future__ import annotations
 
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
-Headers = Sequence[tuple[bytes, bytes]]
+from client_sdk.partner import Partner
+from tests.simulation.actors import values_of
+from tests.simulation.network import Headers
+
+TAIL = 48
+"""Bytes of a secret that are looked for: none of so many occurs by chance."""
+
+
+def secrets_of(partner: Partner, memory: Path) -> list[bytes]:
+    """The first bytes of each secret of this machine: its keys, what lies on its memory disk, its vectors."""
+    keys = partner.keys
+    secrets = [keys.device_secret[:TAIL], keys.signing.private_bytes()[:TAIL], keys.result.private_bytes[:TAIL]]
+    for path in memory.rglob("*"):
+        if path.is_file():
+            secrets.append(path.read_bytes()[:TAIL])
+    for record in partner.journal.records(unfinished=True):
+        secrets.append(values_of(partner.name, record.plan, TAIL // 4).tobytes())
+    return secrets
 
 
 def leak(secrets: Iterable[bytes], target: str, headers: Headers, body: bytes) -> str | None:
-    """The part in which one of `secrets` stands, if any. Each is of several bytes: none occurs by chance."""
+    """The part in which one of `secrets` stands, if any. Each is of TAIL bytes."""
     line = target.encode("ascii")
     parts = {"the request line": line + b"\n" + unquote_to_bytes(line), "the body": body}
     for name, value in headers:
