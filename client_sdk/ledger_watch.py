@@ -24,9 +24,9 @@ from client_sdk.service import Service
 from privacy.clock import Clock
 from privacy.errors import LedgerBroken, RolledBack
 from privacy.ledger.chain import ChainVerifier, RowTotals
+from privacy.ledger.checkpoint import check_checkpoint
 from privacy.ledger.entry import CHARGES, BudgetChange
 from privacy.protocol.canonical import canonical
-from privacy.protocol.identifiers import SERVER
 from privacy.protocol.messages import ChainHead, Charter, Checkpoint, Signed, parse_signed
 from privacy.protocol.signing import Verifier
 
@@ -68,8 +68,8 @@ class LedgerWatch:
 
     def sync(self, service: Service) -> ChainHead:
         """Bring the chain to the service's checkpoint and compare; the head that may be countersigned."""
-        checkpoint = self._checkpoint(service.checkpoint())
-        target = checkpoint.body.chain
+        checkpoint = service.checkpoint()
+        target = check_checkpoint(checkpoint, self._charter.server_keys, self._charter.digest, self._verifier)
         if target.count < self.head.count:
             raise LedgerBroken(
                 self.head.count,
@@ -98,17 +98,6 @@ class LedgerWatch:
         self._compare()
         self.compared = True
         return target
-
-    def _checkpoint(self, signed: Signed[Checkpoint]) -> Signed[Checkpoint]:
-        body = self._verifier.verify(signed, {SERVER: self._charter.server_keys})
-        if body.charter != self._charter.digest:
-            raise LedgerBroken(
-                body.chain.count,
-                f"a checkpoint under charter {self._charter.digest[:16]}",
-                f"one under {body.charter[:16]}",
-                "fetch it again",
-            )
-        return signed
 
     def _take(self, lines: list[bytes]) -> None:
         """Verify a page in memory, then write what it changed; a page that fails changes nothing on disk."""

@@ -15,9 +15,8 @@ from aggregator.rounds.records import charter_in_force, require_roster
 from aggregator.storage import ledger
 from aggregator.storage.service import Service
 from privacy.dp.budget import HoldingState
-from privacy.protocol.identifiers import SERVER
+from privacy.ledger.checkpoint import sign_checkpoint
 from privacy.protocol.messages import Checkpoint, Signed
-from privacy.protocol.signing import sign
 
 router = APIRouter()
 MAX_LINES = 1_000_000
@@ -58,8 +57,8 @@ def checkpoint(service: TheService, caller: Authentic) -> Response:
     _require_standing(service, caller.identity, caller.is_operator)
     with service.database.read() as session:
         charter_digest, _ = charter_in_force(session)
-        body = Checkpoint(charter=charter_digest, chain=ledger.head(session))
-    return message(sign(body, SERVER, service.keys.server).canonical_bytes)
+        signed = sign_checkpoint(charter_digest, ledger.head(session), service.keys.server)
+    return message(signed.canonical_bytes)
 
 
 @router.get("/v1/budget", responses=answers(models.Budgets))

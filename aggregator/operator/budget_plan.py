@@ -21,11 +21,9 @@ from privacy.dp.events import Guarantee
 from privacy.dp.mechanism import PROBES
 from privacy.dp.planner import Bound, BudgetPlan, BudgetTerms, plan_budget
 from privacy.dp.trade_off import attack_power
-from privacy.he.parameters import DEFAULT
+from privacy.he.lanes import LaneLayout
+from privacy.he.parameters import DEFAULT, POLYNOMIAL_BYTES
 from privacy.protocol.round_state import check_cohort_size
-
-LANE_COEFFICIENT_BITS = 48
-WORD_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -76,15 +74,14 @@ def propose(terms: BudgetTerms, n_min: int, colluders: int) -> Proposal:
     check_cohort_size(terms.contributors, n_min, colluders)
     DEFAULT.check_contributors(terms.contributors)
     plan = plan_budget(terms)
-    lanes = LANE_COEFFICIENT_BITS // plan.lanes.width
-    polynomials = -(-(terms.parameters + PROBES) // (lanes * DEFAULT.degree))
+    lanes = LaneLayout(plan.lanes.width, terms.contributors)
     power = attack_power(((plan.event, terms.rounds),), Guarantee.IN_SUM, terms.honest)
     largest = Bound("error of the sum", terms.contributors, DEFAULT.max_contributors, False)
     return Proposal(
         plan=plan,
         rounds=terms.rounds,
-        bytes_per_parameter=WORD_BYTES / lanes,
-        upload_bytes=polynomials * DEFAULT.degree * WORD_BYTES,
+        bytes_per_parameter=lanes.bytes_per_value,
+        upload_bytes=lanes.polynomials(terms.parameters + PROBES) * POLYNOMIAL_BYTES,
         even_odds=power.even_odds,
         bounds=(*plan.bounds, largest),
     )

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 
 from privacy.randomness import Keystream
 
-FINE_SIGMA = 1 << 18
 FINE_VARIANCE = (1 << 36) + 16
 STRETCH_BITS = 8
 SMALL_VARIANCE = 393_232

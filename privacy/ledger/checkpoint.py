@@ -3,8 +3,8 @@
 Rules (protocol 6.4):
 1. A checkpoint is a statement about one chain: two of equal count and different heads prove that history was
    rewritten, whoever holds both.
-2. A chain shorter than one that was seen before was rolled back.
-3. `Landmarks` holds every head that must lie on a chain, and is asked as the chain is replayed.
+2. `Landmarks` holds every head that must lie on a chain, and is asked as the chain is replayed: a chain that ends
+   before one of them was cut.
 Signatures of confirmations, which carry countersignatures, are verified where confirmations are.
 """
 
@@ -12,10 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from privacy.errors import BadSignature, LedgerBroken, RolledBack
+from privacy.errors import LedgerBroken
 from privacy.protocol.identifiers import SERVER
 from privacy.protocol.messages import ChainHead, Checkpoint, Signed, SigningKeys
-from privacy.protocol.signing import SigningKey, Verifier, sign, verify
+from privacy.protocol.signing import SigningKey, Verifier, sign
 
 
 def sign_checkpoint(charter: str, chain: ChainHead, key: SigningKey) -> Signed[Checkpoint]:
@@ -24,34 +24,22 @@ def sign_checkpoint(charter: str, chain: ChainHead, key: SigningKey) -> Signed[C
 
 
 def check_checkpoint(
-    signed: Signed[Checkpoint],
-    server_keys: SigningKeys,
-    charter: str | None = None,
-    verifier: Verifier | None = None,
+    signed: Signed[Checkpoint], server_keys: SigningKeys, charter: str, verifier: Verifier
 ) -> ChainHead:
-    """The chain head that the server signed. Raises BadSignature; also where `charter` is given and another's."""
-    body = (verifier.verify if verifier else verify)(signed, {SERVER: server_keys})
-    if charter is not None and body.charter != charter:
-        raise BadSignature(
-            f"a checkpoint under charter {charter[:16]}", f"one under {body.charter[:16]}", "ask for this charter's"
+    """The chain head that the server signed under the charter of this digest. Raises BadSignature, LedgerBroken."""
+    body = verifier.verify(signed, {SERVER: server_keys})
+    if body.charter != charter:
+        raise LedgerBroken(
+            body.chain.count,
+            f"a checkpoint under charter {charter[:16]}",
+            f"one under {body.charter[:16]}",
+            "fetch it again",
         )
     return body.chain
 
 
-def check_not_rolled_back(seen: ChainHead, now: ChainHead, whose: str) -> None:
-    """Rules 1 and 2, where only two heads are at hand. A longer chain still has to be replayed past `seen`."""
-    if now.count < seen.count:
-        raise RolledBack(
-            f"{whose} of at least {seen.count} entries, as seen before",
-            f"one of {now.count}",
-            "do not go on from it: find out which machine or backup it came from",
-        )
-    if now.count == seen.count and now.head != seen.head:
-        raise _rewritten(seen, now.head)
-
-
 class Landmarks:
-    """Heads that were signed, countersigned or seen, and must lie on the chain (rule 3)."""
+    """Heads that were signed, countersigned or seen, and must lie on the chain (rule 2)."""
 
     def __init__(self, heads: Iterable[ChainHead] = ()) -> None:
         self._heads: dict[int, str] = {}
