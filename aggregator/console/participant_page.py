@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from aggregator.console.standing import Standings, forecast, in_effect, outcomes_of
+from aggregator.console.standing import Standings, forecast, in_effect, outcomes_of, present_event
 from aggregator.console.statements import LedgersBeside, Statement, ledgers_beside, signed_statements
-from aggregator.rounds.records import charter_in_force, plan_of
+from aggregator.rounds.records import charter_in_force
 from aggregator.storage import alarms, oversight
 from aggregator.storage.alarms import Alarm
 from aggregator.storage.service import Service
 from aggregator.storage.sessions import Viewer
-from aggregator.storage.tables import AttemptRow, LedgerEntryRow, SuspensionRow
+from aggregator.storage.tables import LedgerEntryRow, SuspensionRow
 from privacy.errors import NotFound
 from privacy.ledger.entry import LedgerEntry
 from privacy.report.budget_report import ParticipantBudget
@@ -55,8 +55,7 @@ def participant_page(service: Service, standings: Standings, viewer: Viewer, par
         digest, charter = charter_in_force(session)
         if not viewer.may_see(partner) or partner not in charter.partners:
             raise NotFound("a participant of your scope", partner[:64], "open the overview")
-        attempts = session.scalars(select(AttemptRow).order_by(AttemptRow.join_deadline.desc()).limit(1)).all()
-        present = plan_of(attempts[0]).event if attempts and attempts[0].charter == digest else None
+        present = present_event(session, digest)
         own = in_effect(session, digest, charter, partner)
         with standings.followed(session, digest) as tally:
             followed = tally.participant(partner)

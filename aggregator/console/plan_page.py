@@ -14,13 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from sqlalchemy import select
-
-from aggregator.console.standing import Pending, Standings, in_effect
-from aggregator.rounds.records import charter_in_force, plan_of
+from aggregator.console.standing import Pending, Standings, in_effect, present_event
+from aggregator.rounds.records import charter_in_force
 from aggregator.storage.service import Service
 from aggregator.storage.sessions import Viewer
-from aggregator.storage.tables import AttemptRow
 from privacy.dp.events import Guarantee, PrivacyEvent
 from privacy.dp.planner import LanePlan, PlanPoint, plan_lanes
 from privacy.errors import NotFound, UnsafeParameters, WrongState
@@ -82,15 +79,9 @@ def plan_page(service: Service, standings: Standings, viewer: Viewer) -> PlanPag
     """Raises WrongState before a charter is in force, NotFound where nothing bounds the plan, AccountingFailed."""
     with service.database.read() as session:
         digest, charter = charter_in_force(session)
-        last = session.scalars(
-            select(AttemptRow)
-            .where(AttemptRow.charter == digest)
-            .order_by(AttemptRow.join_deadline.desc(), AttemptRow.sequence.desc())
-            .limit(1)
-        ).first()
+        event = present_event(session, digest) or _first_event(charter)
         seen = [partner for partner in charter.partners if viewer.may_see(partner)]
         bound = {partner: in_effect(session, digest, charter, partner) for partner in seen or charter.partners}
-    event = charter.table[0].event if last is None else plan_of(last).event
     rounds = sum(row.count for row in charter.table if event.fits_row(row.event))
     if event.kind == "none" or rounds < 1:
         raise NotFound("a plan with a bounded epsilon", f"an event of kind {event.kind}", "see the charter's table")
@@ -110,6 +101,12 @@ def plan_page(service: Service, standings: Standings, viewer: Viewer) -> PlanPag
         most=most,
         lanes=_lanes(charter, event),
     )
+
+
+def _first_event(charter: Charter) -> PrivacyEvent:
+    """Before there is a plan: of the table's first row to train by, else of its first."""
+    to_train = (row.event for row in charter.table if row.event.kind != "statistics")
+    return next(to_train, charter.table[0].event)
 
 
 def _lanes(charter: Charter, event: PrivacyEvent) -> LanePlan | None:

@@ -23,6 +23,7 @@ from aggregator.storage import alarms, ledger, oversight
 from aggregator.storage.service import Service, stored
 from aggregator.storage.sessions import Viewer
 from aggregator.storage.tables import AttemptRow, CharterRow
+from privacy.dp.events import PrivacyEvent
 from privacy.errors import LedgerBroken
 from privacy.ledger.chain import ChainVerifier
 from privacy.protocol.messages import ChainHead, Charter, Cohort, Seal
@@ -37,6 +38,7 @@ from privacy.report.tally import Charge, Tally
 
 RECENT_ROUNDS = 12
 _PAGE = 2000
+_PLANS_LOOKED_AT = 50
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class RoundLine:
     join_deadline: int
     cohort: tuple[str, ...]
     contributors: int | None
+    kind: str
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,10 @@ class Standings:
                 waiting = alarms.count_alarms(
                     session, None if viewer.whole_consortium else viewer.scope, waiting=True
                 )
-                made = _overview(self._service.now(), charter, tally, outcomes, list(attempts), viewer, effective)
+                present = present_event(session, in_force.digest)
+                made = _overview(
+                    self._service.now(), charter, tally, outcomes, list(attempts), present, viewer, effective
+                )
                 states = {
                     name: "console.state_suspended" if name in stopped else state
                     for name, state in made.states.items()
@@ -169,17 +175,32 @@ def standings(request: Request, service: Service) -> Standings:
     return kept
 
 
+def present_event(session: Session, charter: str) -> PrivacyEvent | None:
+    """What the newest plan to train costs, of those under this charter.
+
+    A sum of statistics between rounds says nothing of what is left of them.
+    """
+    newest = session.scalars(
+        select(AttemptRow)
+        .where(AttemptRow.charter == charter)
+        .order_by(AttemptRow.join_deadline.desc(), AttemptRow.sequence.desc())
+        .limit(_PLANS_LOOKED_AT)
+    )
+    plans = (plan_of(attempt) for attempt in newest)
+    return next((plan.event for plan in plans if plan.kind == "training"), None)
+
+
 def _overview(
     now: int,
     charter: Charter,
     tally: Tally,
     outcomes: Outcomes,
     attempts: list[AttemptRow],
+    present: PrivacyEvent | None,
     viewer: Viewer,
     effective: Mapping[str, Charter],
 ) -> Overview:
     rounds = tuple(_line(attempt) for attempt in attempts)
-    present = plan_of(attempts[0]).event if attempts and attempts[0].charter == tally.charter else None
     shown = [name for name in charter.partners if viewer.may_see(name)]
     budgets = tuple(
         participant_budget(charter, name, tally.participant(name), outcomes, present, bound=effective[name])
@@ -216,6 +237,7 @@ def _line(attempt: AttemptRow) -> RoundLine:
         join_deadline=attempt.join_deadline,
         cohort=cohort,
         contributors=contributors,
+        kind=plan_of(attempt).kind,
     )
 
 

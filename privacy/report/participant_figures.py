@@ -98,9 +98,10 @@ def participant_budget(
 
 
 def _last_event(tally: ParticipantTally) -> PrivacyEvent | None:
-    if tally.reserved:
-        return list(tally.reserved.values())[-1].event
-    return tally.charges[-1].change.event if tally.charges else None
+    """What a participant goes on with: a sum of statistics between rounds of training says nothing of that."""
+    events = [*(charge.change.event for charge in tally.charges), *(held.event for held in tally.reserved.values())]
+    goes_on = (event for event in reversed(events) if event.kind != "statistics")
+    return next(goes_on, events[-1] if events else None)
 
 
 def _rounds_left(charter: Charter, partner: str, tally: ParticipantTally, event: PrivacyEvent) -> int:

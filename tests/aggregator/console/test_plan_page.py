@@ -7,16 +7,18 @@ from html import unescape
 
 import pytest
 
+from aggregator.console.participant_page import participant_page
 from aggregator.console.plan_page import REACH, PlanPage, RoundBound, plan_page
-from aggregator.console.standing import Standings
+from aggregator.console.standing import Overview, Standings
 from aggregator.storage.sessions import Viewer
 from privacy.dp.accountant import epsilon
-from privacy.dp.events import Guarantee
+from privacy.dp.events import Guarantee, PrivacyEvent, TableRow
 from privacy.dp.planner import plan_lanes
 from privacy.report.charts import number
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import send, sign_in_as
 from tests.aggregator.driver import RoundDriver
+from tests.consortium import done
 
 
 def _shown(running: Running, scope: str = "consortium") -> PlanPage:
@@ -106,3 +108,32 @@ def test_the_planners_lanes_are_told_with_what_decided_them(driver: RoundDriver,
     sign_in_as(running, "auditor")
     for language, words in (("en", f"{planned.width}-bit lanes"), ("ko", f"{planned.width}비트 레인")):
         assert words in running.http.get("/console/plan", headers={"accept-language": language}).text
+
+
+def test_a_sum_of_statistics_between_rounds_is_no_plan_to_go_on_with(running: Running) -> None:
+    """Its row is used up, and nothing is said of training to be at an end."""
+    consortium = running.consortium
+    audit = PrivacyEvent(kind="statistics", noise_multiplier=20.0, sampling_rate=1.0)
+    table = (
+        TableRow(name="audit", event=audit, count=1),
+        TableRow(name="training", event=consortium.event, count=5),
+    )
+    charter, campaign = consortium.constitute(running.http, table=table)
+    assert _shown(running).event == consortium.event, "before there is a plan: the first row to train by"
+    for attempt, more in ((1, {}), (2, {"kind": "statistics", "event": audit})):
+        held = RoundDriver(consortium, running.http, charter, campaign, attempt=attempt, **more)
+        held.join_all()
+        done(held.abort("its charge stays"))
+    assert _shown(running).event == consortium.event
+    viewer = Viewer("kim", "kim", "officer", "consortium", running.service.clock.now() + 60)
+    found = Standings(running.service).overview(viewer)
+    assert isinstance(found, Overview)
+    assert [one.rounds_left for one in found.report.participants] == [4] * charter.n_max
+    assert set(found.states.values()) == {"console.state_ready"}
+    assert [line.kind for line in found.rounds] == ["statistics", "training"]
+    page = participant_page(running.service, Standings(running.service), viewer, charter.partners[0])
+    assert page.budget.rounds_left == 4
+    sign_in_as(running, "auditor")
+    assert (
+        running.http.get("/console", headers={"accept-language": "en"}).text.count("Statistics round</span>") == 1
+    )

@@ -49,6 +49,18 @@ def test_an_empty_ledger_has_spent_nothing() -> None:
         assert participant.entries == ()
 
 
+def test_rounds_left_are_of_training_also_after_statistics() -> None:
+    writer = _writer(3)
+    for kind in ("reserve", "charge"):
+        writer.move(kind, "aster", 5, row="counts", event=COUNTS)
+    writer.move("reserve", "birch", 6, row="counts", event=COUNTS)
+    aster, birch, _ = _report(writer).participants
+    assert (aster.present_event, aster.rounds_left) == (birch.present_event, birch.rounds_left) == (EVENT, 7)
+    alone = ChainWriter(charter=CHARTER.digest)
+    alone.move("reserve", "aster", 1, row="counts", event=COUNTS)
+    assert _report(alone).participants[0].present_event == COUNTS
+
+
 def test_both_guarantees_are_the_accountants_for_what_was_charged() -> None:
     writer = _writer(3)
     writer.move("reserve", "aster", 4)
