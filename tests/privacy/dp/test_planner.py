@@ -5,12 +5,24 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from privacy.dp.accountant import epsilon
 from privacy.dp.events import Guarantee, PrivacyEvent
-from privacy.dp.mechanism import CLAMP_SIGMAS, SIGNAL_SIGMAS
-from privacy.dp.planner import ROOMY_SIGMAS, SAMPLING_RATES, BudgetTerms, delta_for, plan_budget, plan_curve
+from privacy.dp.mechanism import CLAMP_SIGMAS, SIGNAL_SIGMAS, MechanismPlan
+from privacy.dp.planner import (
+    ROOMY_SIGMAS,
+    SAMPLING_RATES,
+    BudgetTerms,
+    delta_for,
+    lane_offset,
+    plan_budget,
+    plan_curve,
+    plan_lanes,
+)
 from privacy.errors import UnsafeParameters
+from privacy.he.lanes import LaneLayout
 
 TERMS = BudgetTerms(target_epsilon=3.0, rounds=100, records=20_000, contributors=10, honest=2, parameters=1_000_000)
 IN_SUM, ALONE = Guarantee.IN_SUM, Guarantee.ALONE
@@ -103,3 +115,32 @@ def test_a_vector_too_long_for_the_samplers_error_is_refused() -> None:
     terms = dataclasses.replace(TERMS, target_epsilon=44.0, rounds=5, sampling_rate=0.5, parameters=64_000_000)
     with pytest.raises(UnsafeParameters, match="implementation error"):
         plan_budget(terms)
+
+
+@given(st.floats(0.3, 20), st.integers(2, 12), st.integers(2, 1000))
+def test_the_plan_proposed_is_one_the_mechanism_accepts_and_no_finer_is_roomy(
+    z: float, honest: int, contributors: int
+) -> None:
+    lanes = plan_lanes(z, honest, contributors)
+    plan = MechanismPlan(1.0, z, honest, 100, lanes.shift, lanes.lane_offset)
+    assert plan.bound == lanes.bound
+    assert lanes.lane_offset == lane_offset(lanes.width, contributors)
+    assert contributors * 2 * lanes.lane_offset < 1 << lanes.width
+    assert LaneLayout(lanes.width, contributors).offset == lanes.lane_offset, "the envelope packs the same lanes"
+    assert lanes.records_to_bound == pytest.approx((plan.bound << plan.shift) / plan.fine_clip)
+    assert (lanes.binding == "lane") == (lanes.shift > 0)
+    if lanes.shift:  # a finer grid would clamp within 64 sigma
+        finer = 2 * plan.sigma_units
+        assert lanes.lane_offset - 10 * finer < 64 * finer
+    if lanes.shift < 16:
+        assert plan.bound >= 64 * plan.sigma_units
+    if lanes.width > 12:
+        narrower = lane_offset({16: 12, 24: 16}[lanes.width], contributors)
+        with pytest.raises(UnsafeParameters):
+            dataclasses.replace(plan, shift=16, lane_offset=narrower)
+
+
+def test_the_width_grows_with_the_roster() -> None:
+    assert [plan_lanes(1.0, 4, n).width for n in (2, 12, 13, 195, 196, 1000)] == [12, 12, 16, 16, 24, 24]
+    with pytest.raises(UnsafeParameters):
+        plan_lanes(1.0, 4, 60_000)
