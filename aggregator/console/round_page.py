@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
+from aggregator.rounds.confirmation import confirmations_of
 from aggregator.rounds.document import round_document
 from aggregator.rounds.records import charter_of, find, plan_of, state_of
 from aggregator.storage.service import Service, stored
+from aggregator.storage.tables import ConfirmationRow
 from privacy.dp.events import Guarantee
 from privacy.dp.mechanism import PROBES
 from privacy.dp.probes import ALARM_DEVIATIONS
-from privacy.protocol.messages import Close, Cohort, Plan, Refusal, Seal, signed_model
+from privacy.protocol.messages import Close, Cohort, Confirmation, Plan, Refusal, Seal, signed_model
 from privacy.protocol.round_state import RoundState, quorum
 from privacy.report import figures
 
@@ -28,6 +31,19 @@ class NoiseFound:
     @property
     def missing(self) -> bool:
         return min(self.deviations, self.total_deviations) < -ALARM_DEVIATIONS
+
+
+@dataclass(frozen=True)
+class FingerprintsFound:
+    """What confirmations say of the check that the sum is that of the uploads (protocol 5.4).
+
+    complete: how many of `confirmations` carry the fingerprint of every upload in the sum. agree: no two of them
+    name different ones for an upload.
+    """
+
+    complete: int
+    confirmations: int
+    agree: bool
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,7 @@ class RoundPage:
     quorum: int | None
     seal: str | None
     confirmed_state: str | None
+    fingerprints: FingerprintsFound | None
     close_reason: str | None
     members: tuple[MemberLine, ...]
     seconds: tuple[tuple[str, float], ...]
@@ -93,6 +110,7 @@ def _round_page(session: Session, round_digest: str, now: float) -> RoundPage:
         quorum=None if cohort is None else quorum(len(cohort), charter.colluders),
         seal=attempt.seal_digest,
         confirmed_state=attempt.confirmed_state,
+        fingerprints=_fingerprints(confirmations_of(session, round_digest)),
         close_reason=stored(Close, attempt.close).body.reason if attempt.close else None,
         members=tuple(
             MemberLine(
@@ -110,6 +128,17 @@ def _round_page(session: Session, round_digest: str, now: float) -> RoundPage:
         ),
         seconds=tuple(document["seconds"].items()),
     )
+
+
+def _fingerprints(rows: Sequence[ConfirmationRow]) -> FingerprintsFound | None:
+    if not rows:
+        return None
+    named: dict[str, set[tuple[str, ...]]] = {}
+    for row in rows:
+        for item in stored(Confirmation, row.message).body.fingerprints:
+            named.setdefault(item.partner, set()).add(tuple(item.fingerprint))
+    agree = all(len(found) == 1 for found in named.values())
+    return FingerprintsFound(sum(row.complete for row in rows), len(rows), agree)
 
 
 def _noise(shown: dict[str, float] | None) -> NoiseFound | None:

@@ -9,7 +9,7 @@ import pytest
 from privacy.dp.accountant import epsilon
 from privacy.dp.events import Guarantee
 from privacy.errors import ChoraleError
-from privacy.protocol.messages import ProbeFigures
+from privacy.protocol.messages import ProbeFigures, UploadFingerprint
 from tests.aggregator.conftest import Running
 from tests.aggregator.console.browser import visit
 from tests.aggregator.console.strict_page import StrictPage
@@ -87,8 +87,38 @@ def test_the_round_page_follows_the_round(running: Running, driver: RoundDriver)
     )
     assert f"ε {in_sum:.3f} in the sum, {alone:.3f} alone" in text
     assert in_sum < alone
+    assert "3 of 3 carry that of every upload in the sum" in text
     assert running.http.get(f"/console/rounds/{'0' * 64}").status_code == 404
     assert running.http.get("/console/rounds/..%2f..").status_code == 404
+
+
+def test_the_round_page_says_where_confirmations_name_other_fingerprints(
+    running: Running, driver: RoundDriver
+) -> None:
+    driver.to_opening()
+    for name in driver.names:
+        done(driver.open(name), 201)
+    visit(running)
+    path, (first, second, third) = f"/console/rounds/{driver.plan.digest}", driver.names
+
+    def shown() -> str:
+        return running.http.get(path, headers={"accept-language": "en"}).text
+
+    assert "of every upload" not in shown()
+    done(driver.confirm(first), 201)
+    some = tuple(UploadFingerprint(partner=one, fingerprint=("1", "2")) for one in (first, second))
+    short = driver.confirmation(second, fingerprints=some)
+    done(driver.client(second).post(f"{driver.base}/confirmations", short), 201)
+    text = shown()
+    assert "1 of 2 carry that of every upload in the sum" in text
+    assert "name different ones" not in text
+    other = driver.confirmation(
+        third, fingerprints=(*some, UploadFingerprint(partner=third, fingerprint=("1", "3")))
+    )
+    done(driver.client(third).post(f"{driver.base}/confirmations", other), 201)
+    text = shown()
+    assert "2 of 3 carry that of every upload in the sum" in text
+    assert "They name different ones for one upload" in text
 
 
 def test_the_round_page_shows_what_each_partner_found_of_the_noise(running: Running, driver: RoundDriver) -> None:
