@@ -155,10 +155,16 @@ class Conductor:
         self._post(signed.digest)
 
     def _statistics(self, attempts: Sequence[RoundSummary], recorded: Sequence[Recorded]) -> set[str]:
-        """R of the statistics rounds among all attempts: the service's list does not tell, their plans do."""
+        """R of the statistics rounds among the attempts: the service's list does not tell, their plans do.
+
+        Plans that are not in this folder's record are asked for: all of them to count statistics rounds, else those
+        of the newest two numbers, for a round before these was trained, or there would be none after it.
+        """
         self._kinds |= {plan.round: plan.kind for plan in recorded}
+        newest = max((attempt.number for attempt in attempts), default=0)
+        oldest = 0 if kind_of(self._assignment.row) == "statistics" else newest - 1
         for attempt in attempts:
-            if attempt.round not in self._kinds:
+            if attempt.round not in self._kinds and attempt.number >= oldest:
                 signed = self._client.round(attempt.round).plan
                 plan = self._verifier.verify(signed, {OPERATOR: self._assignment.charter.operator_keys})
                 if plan.digest != attempt.round:

@@ -116,6 +116,25 @@ def test_what_is_confirmed_late_spares_the_attempt_that_was_joining(service, pat
     assert "aborting" in told.notices[0]
 
 
+def test_without_its_record_it_asks_for_the_newest_plans_alone(service, path, tmp_path):
+    conductor(service, path, last_round=5).run()
+    before = len(service.requests)
+    conductor(service, tmp_path / "another.jsonl", last_round=5).run()
+    asked = {where for method, where, _ in service.requests[before:] if method == "GET"}
+    documents = {f"/v1/rounds/{plan.digest}" for plan in service.plans}
+    assert asked & documents == {f"/v1/rounds/{plan.digest}" for plan in service.plans[-2:]}
+
+
+def test_a_plan_told_for_another_ones_stops_it(service, path, tmp_path, monkeypatch):
+    conductor(service, path, last_round=2).run()
+    first = service.plans[0].digest
+    whole = OperatorClient.round
+    monkeypatch.setattr(OperatorClient, "round", lambda self, digest, *more: whole(self, first, *more))
+    with pytest.raises(WeakerThanCharter, match="the plan of attempt"):
+        conductor(service, tmp_path / "another.jsonl", last_round=3).run()
+    assert len(service.plans) == 2
+
+
 def test_an_attempt_that_never_ends_is_aborted_with_an_alarm_and_tried_again(service, path):
     service.fates = ["stuck", "confirmed"]
     told = Told()
