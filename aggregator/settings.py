@@ -122,6 +122,7 @@ class Settings(BaseSettings):
     rates: Rates = Rates()
     waiting_campaigns: Annotated[int, Field(ge=1, le=10_000)] = 16
     open_state_requests: Annotated[int, Field(ge=1, le=10_000)] = 64
+    state_boxes_kept: Annotated[int, Field(ge=1, le=10_000)] = 8
 
     oidc: Oidc | None = None
 

@@ -17,7 +17,7 @@ from typing import Final
 from client_sdk.durable import make_folder, write_durably
 from client_sdk.model_state import ModelState
 from client_sdk.partner import Partner
-from privacy.errors import ChoraleError, Conflict, DigestMismatch, NotFound
+from privacy.errors import ChoraleError, Conflict, DigestMismatch, NotAllowed, NotFound, QuotaReached
 from privacy.he.boxes import open_box, seal_box
 from privacy.protocol.canonical import digest
 from privacy.protocol.messages import Campaign, Signed, StateBox, StateRequest
@@ -86,7 +86,10 @@ def publish(partner: Partner, campaign: Campaign, state: ModelState) -> None:
 
 
 def answer_requests(partner: Partner, campaign: Campaign) -> int:
-    """Answer the state-requests that this partner can; how many."""
+    """Answer the state-requests that this partner can; how many.
+
+    What the service refuses is set aside: whoever asks for what may not be sent must not stop this partner.
+    """
     answered = 0
     folder = StateFolder(partner, campaign.digest)
     for signed in partner.service.state_requests(campaign.digest):
@@ -96,7 +99,11 @@ def answer_requests(partner: Partner, campaign: Campaign) -> int:
         request = partner.verifier.verify(signed, {name: partner.charter.entry(name).signing_keys})
         state = folder.find(request.state) if request.campaign == campaign.digest else None
         if state is not None:
-            _post(partner, campaign, state, name)
+            try:
+                _post(partner, campaign, state, name)
+            except (NotAllowed, Conflict, QuotaReached) as error:
+                partner.progress.notice(f"a state for {name} was not taken: {error}")
+                continue
             answered += 1
     return answered
 

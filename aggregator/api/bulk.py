@@ -33,8 +33,7 @@ from aggregator.api.routes import (
     takes_bytes,
 )
 from aggregator.arrival import arriving, content_length
-from aggregator.rounds import campaign as campaigns
-from aggregator.rounds import opening, seal, upload
+from aggregator.rounds import opening, seal, state_boxes, upload
 from aggregator.rounds.records import campaign_row, charter_of, cohort_of, find, require_roster
 from aggregator.storage.service import Service
 from privacy.errors import DigestMismatch, MalformedMessage, NotFound
@@ -218,10 +217,10 @@ async def take_state_box(
             break
     split = 4 + _message_length(head, service)
     signed = parse_signed(StateBox, head[4:split])
-    limit = await run_in_threadpool(campaigns.check_state_box, service, campaign, caller.identity, signed)
+    limit = await run_in_threadpool(state_boxes.check_state_box, service, campaign, caller.identity, signed)
     content_length(request, split + limit)
     body = signed.body
-    name = campaigns.state_box_name(campaign, body.state, body.sender, body.receiver)
+    name = state_boxes.state_box_name(campaign, body.state, body.sender, body.receiver)
     with await run_in_threadpool(service.blobs.writer, name) as writer:
 
         def keep(piece: bytes) -> None:
@@ -236,7 +235,7 @@ async def take_state_box(
             raise DigestMismatch(
                 f"a body of digest {caller.body_digest}", whole.hexdigest(), "send the body that was signed"
             )
-        await run_in_threadpool(campaigns.store_state_box, service, campaign, signed, writer, box.hexdigest())
+        await run_in_threadpool(state_boxes.store_state_box, service, campaign, signed, writer, box.hexdigest())
     return answer({"taken": True}, 201)
 
 
@@ -244,7 +243,7 @@ async def take_state_box(
 def state_box(
     service: TheService, caller: Partner, campaign: DigestPath, state: DigestPath, sender: PartnerPath
 ) -> Response:
-    name = campaigns.state_box_name(campaign, state, sender, caller.identity)
+    name = state_boxes.state_box_name(campaign, state, sender, caller.identity)
     return ShardResponse(service.blobs.path(name), media_type=BULK_TYPE)
 
 

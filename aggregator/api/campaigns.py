@@ -15,6 +15,7 @@ from aggregator.api.routes import DigestPath, answer, answers, read_model, takes
 from aggregator.api.waiting import Wait, until_news
 from aggregator.rounds import admission
 from aggregator.rounds import campaign as campaigns
+from aggregator.rounds import state_boxes as boxes
 from aggregator.rounds.records import campaign_row, campaign_topic, charter_of, require_view
 from aggregator.storage.service import stored
 from privacy.protocol.messages import Campaign, Signed, StateRequest, parse_signed
@@ -80,7 +81,7 @@ async def state_boxes(
 ) -> Response:
     def read(session: Session) -> tuple[dict[str, Any], bool]:
         require_view(session, campaign_row(session, campaign).charter, caller.identity)
-        rows = campaigns.boxes_for(session, campaign, state, caller.identity)
+        rows = boxes.boxes_for(session, campaign, state, caller.identity)
         return {"boxes": [json.loads(row.message) for row in rows]}, bool(rows)
 
     return answer(await until_news(service, caller, campaign_topic(campaign), wait, read))
@@ -93,7 +94,7 @@ async def state_boxes(
     openapi_extra=takes(Signed[StateRequest]),
 )
 def request_state(service: TheService, body: PartnerBody, campaign: DigestPath) -> Response:
-    campaigns.request_state(service, campaign, body.caller.identity, parse_signed(StateRequest, body.raw))
+    boxes.request_state(service, campaign, body.caller.identity, parse_signed(StateRequest, body.raw))
     return answer({"taken": True}, 201)
 
 
@@ -101,7 +102,7 @@ def request_state(service: TheService, body: PartnerBody, campaign: DigestPath) 
 def state_requests(service: TheService, caller: Partner, campaign: DigestPath) -> Response:
     with service.database.read() as session:
         require_view(session, campaign_row(session, campaign).charter, caller.identity)
-        rows = campaigns.open_requests(session, campaign)
+        rows = boxes.open_requests(session, campaign)
     return answer({"requests": [json.loads(row.message) for row in rows]})
 
 

@@ -23,10 +23,10 @@ from pydantic import Field
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from aggregator.rounds.campaign import state_box_name
 from aggregator.rounds.opening import result_boxes_name
 from aggregator.rounds.retention import sums_may_go, uploads_may_go
 from aggregator.rounds.seal import sum_name
+from aggregator.rounds.state_boxes import state_box_name
 from aggregator.rounds.upload import DIGEST_BYTES, boxes_name, shard_name
 from aggregator.settings import SETTINGS_FILE
 from aggregator.storage.folder import OPERATOR_FILE

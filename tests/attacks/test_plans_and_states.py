@@ -222,11 +222,29 @@ def test_another_state_under_the_hash_that_was_asked_for(siege: Siege) -> None:
             states.fetch(agent.partner, siege.campaign, wanted.digest)
         held.with_suffix(".lost").rename(held)
 
+    siege.at(VICTIM, lambda agent: states.request(agent.partner, siege.campaign, wanted.digest))
     siege.at(LIAR, post)
     path = f"/v1/campaigns/{siege.campaign.digest}/state-boxes/{wanted.digest}"
     siege.server.tell_json(path, liars_alone, [VICTIM])
     siege.at(VICTIM, act)
     siege.server.be_honest()
+
+
+def test_who_asks_for_a_state_that_may_not_be_sent_stops_nobody(siege: Siege) -> None:
+    """A malicious partner knows the hash of what the victim has decoded from its confirmation, before t have signed
+    it. The service takes no box of it; the victim answers what else was asked, and goes on."""
+    chosen = another_state(siege, "held, and not confirmed")
+    siege.at(LIAR, lambda agent: states.request(agent.partner, siege.campaign, chosen.digest))
+
+    def act(agent: Agent) -> int:
+        states.StateFolder(agent.partner, siege.campaign.digest).keep(chosen)
+        return agent.serve_states(siege.campaign)
+
+    assert siege.at(VICTIM, act) == 0
+    listed = siege.at(
+        LIAR, lambda agent: agent.partner.service.state_boxes(siege.campaign.digest, chosen.digest, 0)
+    )
+    assert list(listed) == []
 
 
 @pytest.mark.full
