@@ -16,6 +16,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[partner,server,postgresql,demo,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps MoleculeACE==3.0.0
+	$(BIN)/python -m privacy.selfcheck
 	@touch $@
 
 install: $(VENV)/.installed

@@ -99,7 +99,7 @@ class Finisher:
     def _wait_for_seal(self) -> RoundDocument:
         document = self._partner.service.round(self._round)
         while document.seal is None and not document.state.ended:
-            document = self._partner.wait_round(self._round, document.version)
+            document = self._partner.wait_past(document)
         return document
 
     def _lost(self, document: RoundDocument, seal: Signed[Seal], manifests: Manifests) -> bool:
@@ -200,9 +200,8 @@ class Finisher:
         """Wait until the attempt has ended, and take the state that counts."""
         partner = self._partner
         while not document.state.ended:
-            version = document.version
-            document = partner.wait_round(self._round, version)
-            if document.version == version:
+            before, document = document.state, partner.wait_past(document)
+            if document.state is before:
                 states.answer_requests(partner, self._campaign)
         if document.state is RoundState.CLOSED:
             return self._closed(document)

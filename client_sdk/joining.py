@@ -41,7 +41,7 @@ def join(partner: Partner, attempt: Attempt, meter: Meter) -> JoinedAttempt:
             partner.progress.notice(f"not joined now: {late.came}")
         document = partner.service.round(round_digest)
         while document.cohort is None and not document.state.ended:
-            document = partner.wait_round(round_digest, document.version)
+            document = partner.wait_past(document)
         accept(partner, document)
     record = partner.journal.record(round_digest)
     if record is None or record.cohort is None:

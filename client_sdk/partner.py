@@ -155,6 +155,14 @@ class Partner:
         self.outside.sleep(GATHERING_SECONDS)
         return self.service.round(round_digest, seen, seconds)
 
+    def wait_past(self, document: RoundDocument) -> RoundDocument:
+        """The round document once its state is another, or when a long poll's time is up."""
+        later = self.service.round_past(document)
+        if later.state is document.state:
+            # A service that answers at once all the same is not asked without pause.
+            self.outside.sleep(GATHERING_SECONDS)
+        return later
+
     # --- the pinned charter ---------------------------------------------------------------------------
 
     @cached_property

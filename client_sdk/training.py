@@ -207,8 +207,13 @@ class _PlainSum:
         self._sum = np.zeros(dimension)
 
     def add(self, block: RecordGradients) -> None:
-        rows = np.concatenate([*block.shared, *block.private], axis=1, dtype=np.float64)
-        self._sum += rows[np.isfinite(rows).all(axis=1)].sum(axis=0)
+        tensors = [*block.shared, *block.private]
+        finite = np.logical_and.reduce([np.isfinite(tensor).all(axis=1) for tensor in tensors])
+        start = 0
+        for tensor in tensors:
+            kept = tensor if finite.all() else tensor[finite]
+            self._sum[start : start + tensor.shape[1]] += kept.sum(axis=0, dtype=np.float64)
+            start += tensor.shape[1]
 
     def total(self, noise: Keystream) -> Vector:  # noqa: ARG002 - the plan's kind is none: there is no noise
         return self._sum

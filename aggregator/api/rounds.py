@@ -14,7 +14,7 @@ from aggregator.api.routes import DigestPath, answer, answers, message, takes
 from aggregator.api.waiting import Wait, until_news
 from aggregator.rounds import admission, confirmation, join, opening, upload
 from aggregator.rounds.document import document_bytes
-from aggregator.rounds.records import cohort_of, find, require_view, round_topic
+from aggregator.rounds.records import cohort_of, find, require_view, round_topic, state_of, state_topic
 from privacy.errors import WrongState
 from privacy.protocol.messages import (
     Abort,
@@ -26,6 +26,7 @@ from privacy.protocol.messages import (
     VoidVote,
     parse_signed,
 )
+from privacy.protocol.round_state import RoundState
 
 router = APIRouter()
 
@@ -42,15 +43,18 @@ async def round_shown(
     service: TheService,
     caller: Authentic,
     round_digest: DigestPath,
-    seen: int = Query(0, ge=0, le=1 << 40),
+    seen: int = Query(0, ge=0, le=1 << 40, description="Wait for a version above this one."),
+    state: RoundState | None = Query(None, description="Wait for another state, whatever the version."),
     wait: Wait = 0.0,
 ) -> Response:
     def read(session: Session) -> tuple[bytes, bool]:
         attempt = find(session, round_digest)
         require_view(session, attempt.charter, caller.identity)
-        return document_bytes(service, session, attempt), attempt.version > seen
+        news = attempt.version > seen if state is None else state_of(attempt) is not state
+        return document_bytes(service, session, attempt), news
 
-    return message(await until_news(service, caller, round_topic(round_digest), wait, read))
+    topic = round_topic(round_digest) if state is None else state_topic(round_digest)
+    return message(await until_news(service, caller, topic, wait, read))
 
 
 @router.post(

@@ -27,6 +27,11 @@ def round_topic(round_digest: str) -> str:
     return f"round:{round_digest}"
 
 
+def state_topic(round_digest: str) -> str:
+    """For who waits on the attempt's next state alone: what n partners do in one state does not wake n of them."""
+    return f"round-state:{round_digest}"
+
+
 def campaign_topic(campaign: str) -> str:
     return f"campaign:{campaign}"
 
@@ -125,3 +130,4 @@ def move(session: Session, attempt: AttemptRow, target: RoundState, now: float) 
     if stage is None:
         session.add(StageRow(round=attempt.round, state=target.value, entered=now))
     changed(session, attempt)
+    announce(session, state_topic(attempt.round))

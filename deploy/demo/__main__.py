@@ -16,7 +16,6 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from deploy.demo.compare import Baselines
-from deploy.demo.consortium import PARTNERS, CommandFailed, Consortium
+from deploy.demo.consortium import PARTNERS, CommandFailed, Consortium, each_of
 from deploy.demo.data import Deal, prepare
 from deploy.demo.officers import ways_in
 from deploy.demo.results import accuracy_gates, protocol_gates, round_costs, spent_by, states_of, summary
@@ -140,8 +139,7 @@ def results(
     if not quick:
         gates = [*accuracy_gates(scores), *gates]
     print_results(console, scores, spent, settings.delta, costs, gates)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda partner: write_reports(consortium, partner), PARTNERS))
+    each_of(PARTNERS, lambda partner: write_reports(consortium, partner))
     most = max(each.in_sum for each in spent.values())
     (OUT / "results.svg").write_text(picture(scores, most), encoding="utf-8")
     write_json(OUT / "results.json", scores=scores, spent=spent, costs=costs, gates=gates)
@@ -177,7 +175,8 @@ def run(console: Console, count: int) -> int:
         )
         rounds(unprotected, free_campaign)
         console.print("[bold]5/5[/] results")
-        predictors["federated"] = tuple(exported(protected, partner) for partner in PARTNERS)
+        own = each_of(PARTNERS, lambda partner: exported(protected, partner))
+        predictors["federated"] = tuple(own[partner] for partner in PARTNERS)
         predictors["federated_no_dp"] = (exported(unprotected, unprotected.terms.lead),) * len(PARTNERS)
         passed = results(console, protected, predictors, deal, quick)
     console.print(f"\nthe officer's reports: {OUT}/reports/*/report.pdf   the picture: {OUT}/results.svg")

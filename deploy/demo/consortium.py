@@ -15,11 +15,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import httpx
 
@@ -28,10 +29,18 @@ from privacy.randomness import SystemRandom
 
 PARTNERS = ("aster", "birch", "clover", "dahlia", "elder", "fern")
 START_SECONDS = 60
+Result = TypeVar("Result")
 
 
 class CommandFailed(Exception):
     """A command of the demo ended with an error; its own words are in the message."""
+
+
+def each_of(parties: Iterable[str], task: Callable[[str], Result]) -> dict[str, Result]:
+    """What the task gives for each party, as many at once as there are cores: its commands are processes."""
+    names = tuple(parties)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(names, pool.map(task, names), strict=True))
 
 
 @dataclass(frozen=True)
@@ -168,22 +177,29 @@ class Consortium:
         step("init")
         self.server("init", str(self.folder), "--port", str(_free_port()))
         self.start_service()
-        for partner, count in zip(self.terms.partners, records, strict=True):
+        held = dict(zip(self.terms.partners, records, strict=True))
+
+        def enrol(partner: str) -> None:
             step(f"invite and enrol {partner}")
             token = json.loads(self.server("invite", partner, "--json"))["token"]
             folder = self.partner_folder(partner)
             folder.mkdir(parents=True, mode=0o700)
-            (folder / "partner.toml").write_text(self._partner_toml(partner, count), encoding="utf-8")
+            (folder / "partner.toml").write_text(self._partner_toml(partner, held[partner]), encoding="utf-8")
             (folder / "invitation").write_text(token, encoding="ascii")
             self.partner(partner, "enrol", "--token-file", str(folder / "invitation"))
             self.server("approve", partner, "--yes")
+
+        each_of(self.terms.partners, enrol)
         step("charter")
         draft = self.operator / "charter.toml"
         draft.write_text(self.terms.charter, encoding="utf-8")
         charter = json.loads(self.server("charter", "draft", str(draft), "--yes", "--json"))["charter"]
-        for partner in self.terms.partners:
+
+        def accept(partner: str) -> None:
             step(f"{partner} accepts the charter")
             self.partner(partner, "charter", "accept", "--digest", charter)
+
+        each_of(self.terms.partners, accept)
 
     def sign_campaign(self) -> str:
         path = self.partner_folder(self.terms.lead) / "campaign.toml"

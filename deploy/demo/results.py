@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from deploy.demo.consortium import PARTNERS, Consortium
+from deploy.demo.consortium import PARTNERS, Consortium, each_of
 from deploy.demo.settings import DemoSettings
 from deploy.demo.task import Scores
 
@@ -54,34 +54,37 @@ class Gate:
 
 
 def spent_by(consortium: Consortium) -> dict[str, Spent]:
-    spent = {}
-    for partner in PARTNERS:
+    def spent(partner: str) -> Spent:
         told = json.loads(consortium.partner(partner, "budget", "--json"))
         own = {budget["guarantee"]: budget for budget in told["own"]["guarantees"]}
-        spent[partner] = Spent(
+        return Spent(
             alone=own["alone"]["epsilon"],
             in_sum=own["in_sum"]["epsilon"],
             cap_alone=own["alone"]["cap"],
             cap_in_sum=own["in_sum"]["cap"],
             agrees=told["difference"] is None,
         )
-    return spent
+
+    return each_of(PARTNERS, spent)
 
 
 def states_of(consortium: Consortium) -> dict[str, list[str]]:
     """The state after each confirmed attempt, by partner, from the partners' journals."""
-    states = {}
-    for partner in PARTNERS:
+
+    def states(partner: str) -> list[str]:
         told = json.loads(consortium.partner(partner, "status", "--json"))
-        states[partner] = [attempt["state"] for attempt in told["attempts"] if attempt["ending"] == "confirmed"]
-    return states
+        return [attempt["state"] for attempt in told["attempts"] if attempt["ending"] == "confirmed"]
+
+    return each_of(PARTNERS, states)
+
+
+def lines_of(consortium: Consortium, partner: str) -> list[dict[str, Any]]:
+    """What a partner's training script wrote down of each round."""
+    return [json.loads(line) for line in consortium.record(partner).read_text(encoding="utf-8").splitlines()]
 
 
 def round_costs(consortium: Consortium, parameters: int) -> RoundCosts:
-    lines: list[dict[str, Any]] = []
-    for partner in PARTNERS:
-        text = consortium.record(partner).read_text(encoding="utf-8")
-        lines += [json.loads(line) for line in text.splitlines()]
+    lines = [line for partner in PARTNERS for line in lines_of(consortium, partner)]
     phases = {phase for line in lines for phase in line["seconds"]}
     ordered = [phase for phase in PHASES if phase in phases] + sorted(phases - set(PHASES))
 
@@ -117,7 +120,7 @@ def protocol_gates(
     return [
         Gate(f"all six hold the same {rounds} states, hash by hash", hashes_agree(states, rounds)),
         Gate("every signature, root and fingerprint verified by every partner; nobody accused",
-             accusations(consortium) == 0),
+             all(unblemished(lines_of(consortium, partner), rounds) for partner in PARTNERS)),
         Gate("no budget overspent, and both ledgers of every partner agree",
              all(s.in_sum <= s.cap_in_sum and s.alone <= s.cap_alone and s.agrees for s in spent.values())),
     ]  # fmt: skip
@@ -127,14 +130,12 @@ def hashes_agree(states: Mapping[str, list[str]], rounds: int) -> bool:
     return len({tuple(held) for held in states.values()}) == 1 and len(states[PARTNERS[0]]) == rounds
 
 
-def accusations(consortium: Consortium) -> int:
-    """Accusations and alarms in any partner's rounds."""
-    count = 0
-    for partner in PARTNERS:
-        for line in consortium.record(partner).read_text(encoding="utf-8").splitlines():
-            told = json.loads(line)
-            count += len(told["accused"]) + len(told["alarms"])
-    return count
+def unblemished(lines: list[dict[str, Any]], rounds: int) -> bool:
+    """Whether a partner saw each round once, confirmed, and raised neither accusation nor alarm in any."""
+    seen = [line["round"] for line in lines] == list(range(1, rounds + 1))
+    return seen and all(
+        line["ended"] == "confirmed" and not line["accused"] and not line["alarms"] for line in lines
+    )
 
 
 def summary(

@@ -36,41 +36,55 @@ _EXACT = 1 << 53
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
-def _square_norm(tensor: NDArray[np.float32], row: int) -> float:
-    """Sum of squares in float64, in eight interleaved partial sums added as ((0+1)+(2+3))+((4+5)+(6+7)).
+def _add_square_norms(tensor: NDArray[np.float32], squares: NDArray[np.float64]) -> None:
+    """Add each row's sum of squares, in eight interleaved partial sums added as ((0+1)+(2+3))+((4+5)+(6+7)).
 
     The order is fixed, so the bits are the same on every machine, and vector units can keep it.
     """
     width = tensor.shape[1]
-    partial = np.zeros(8, dtype=np.float64)
     whole = width - width % 8
-    for start in range(0, whole, 8):
-        for j in range(8):
-            value = np.float64(tensor[row, start + j])
-            partial[j] += value * value
-    for j in range(whole, width):
-        value = np.float64(tensor[row, j])
-        partial[j - whole] += value * value
-    low = (partial[0] + partial[1]) + (partial[2] + partial[3])
-    high = (partial[4] + partial[5]) + (partial[6] + partial[7])
-    return float(low + high)
+    partial = np.zeros(8, dtype=np.float64)
+    for row in range(tensor.shape[0]):
+        partial[:] = 0.0
+        for start in range(0, whole, 8):
+            for j in range(8):
+                value = np.float64(tensor[row, start + j])
+                partial[j] += value * value
+        for j in range(whole, width):
+            value = np.float64(tensor[row, j])
+            partial[j - whole] += value * value
+        low = (partial[0] + partial[1]) + (partial[2] + partial[3])
+        high = (partial[4] + partial[5]) + (partial[6] + partial[7])
+        squares[row] += low + high
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc"})  # type: ignore[untyped-decorator]
 def _add_rounded(
-    tensor: NDArray[np.float32], row: int, scale: float, sign: float, sums: NDArray[np.float64], offset: int
-) -> float:
-    """Add sign x round(scale x row) to sums[offset:], ties to even; returns the integers' sum of squares.
+    tensor: NDArray[np.float32],
+    scales: NDArray[np.float64],
+    sign: float,
+    sums: NDArray[np.float64],
+    offset: int,
+    squares: NDArray[np.float64],
+) -> None:
+    """Add sign x round(scale x row) of each row to sums[offset:], ties to even; a row of scale 0 is left out.
 
-    All are integers below 2^53, so the order of additions, and float64 itself, change nothing; a sum of squares
-    that passes 2^53 has long passed C_fine^2 < 2^52.
+    Adds each row's sum of squared integers to `squares`. All are integers below 2^53, so the order of additions,
+    and float64 itself, change nothing; a sum of squares that passes 2^53 has long passed C_fine^2 < 2^52.
     """
-    square = 0.0
-    for j in range(tensor.shape[1]):
-        value = np.rint(np.float64(tensor[row, j]) * scale)
-        sums[offset + j] += sign * value
-        square += value * value
-    return square
+    for row in range(tensor.shape[0]):
+        scale = scales[row]
+        if scale == 0.0:
+            continue
+        # Slices, so that no index can wrap around: only then is the loop for the vector units.
+        values = tensor[row]
+        into = sums[offset : offset + values.size]
+        square = 0.0
+        for j in range(values.size):
+            value = np.rint(np.float64(values[j]) * scale)
+            into[j] += sign * value
+            square += value * value
+        squares[row] += square
 
 
 class RecordSum:
@@ -116,46 +130,53 @@ class RecordSum:
                 f"gradients have widths {widths} and {rows} records; the plan has"
                 f" {(self._plan.dimension, self._plan.private_dimension)}"
             )
-        for row in range(rows.pop() if rows else 0):
-            self._add_record(shared_rows, private_rows, row)
-
-    def _add_record(self, shared: list[NDArray[np.float32]], private: list[NDArray[np.float32]], row: int) -> None:
-        if (self.records + 1) * self._fine_clip >= _EXACT:
+        count = rows.pop() if rows else 0
+        if (self.records + count) * self._fine_clip >= _EXACT:
             raise OutOfRange(
-                "records whose sum is exact in 53 bits", f"record {self.records + 1}", "lower the sampling rate"
+                "records whose sum is exact in 53 bits",
+                f"{self.records + count} records",
+                "lower the sampling rate",
             )
-        self.records += 1
-        square = 0.0
+        self.records += count
+        scales = self._scales(shared_rows, private_rows, count)
+        squares = self._accumulate(shared_rows, private_rows, scales, 1.0)
+        beyond = squares > float(self._fine_clip**2)
+        if beyond.any():
+            self._accumulate(shared_rows, private_rows, np.where(beyond, scales, 0.0), -1.0)
+            self.zeroed += int(beyond.sum())
+
+    def _scales(
+        self, shared: list[NDArray[np.float32]], private: list[NDArray[np.float32]], count: int
+    ) -> NDArray[np.float64]:
+        """What each record is multiplied by, 0 for one that is not finite: float64[records]."""
+        squares = np.zeros(count)
         for tensor in (*shared, *private):
-            square += _square_norm(tensor, row)
-        if not np.isfinite(square):
-            self.zeroed += 1
-            return
-        target = self._clip_target
-        scale = self._fine_clip / self._plan.clip
-        norm = np.sqrt(square)
-        if norm * scale > target:
-            scale = target / norm
-            self.clipped += 1
-        if self._accumulate(shared, private, row, scale, 1.0) > float(self._fine_clip**2):
-            self._accumulate(shared, private, row, scale, -1.0)
-            self.zeroed += 1
+            _add_square_norms(tensor, squares)
+        finite = np.isfinite(squares)
+        self.zeroed += count - int(finite.sum())
+        norms = np.sqrt(np.where(finite, squares, 0.0))
+        unclipped = self._fine_clip / self._plan.clip
+        beyond = norms * unclipped > self._clip_target
+        self.clipped += int(beyond.sum())
+        scales = np.full(count, unclipped)
+        scales[beyond] = self._clip_target / norms[beyond]
+        return np.where(finite, scales, 0.0)
 
     def _accumulate(
         self,
         shared: list[NDArray[np.float32]],
         private: list[NDArray[np.float32]],
-        row: int,
-        scale: float,
+        scales: NDArray[np.float64],
         sign: float,
-    ) -> float:
-        square = 0.0
+    ) -> NDArray[np.float64]:
+        """Each record's sum of squared integers: float64[records]."""
+        squares = np.zeros(scales.size)
         for tensors, sums in ((shared, self._shared), (private, self._private)):
             offset = 0
             for tensor in tensors:
-                square += _add_rounded(tensor, row, scale, sign, sums, offset)
+                _add_rounded(tensor, scales, sign, sums, offset, squares)
                 offset += tensor.shape[1]
-        return square
+        return squares
 
 
 @dataclass(frozen=True)
