@@ -137,7 +137,7 @@ def share_boxes(service: TheService, caller: Partner, round_digest: DigestPath, 
     receiver = caller.identity
     with service.database.read() as session:
         names = _named(session, round_digest, of)
-        boxes = [upload.share_box(service, session, round_digest, dealer, receiver) for dealer in names]
+        boxes = upload.share_boxes(service, session, round_digest, names, receiver)
     return raw_bytes(b"".join(boxes))
 
 
@@ -180,7 +180,7 @@ def result_boxes(service: TheService, caller: Partner, round_digest: DigestPath,
     receiver = caller.identity
     with service.database.read() as session:
         names = _named(session, round_digest, of)
-        boxes = [opening.result_box(service, session, round_digest, opener, receiver) for opener in names]
+        boxes = opening.result_boxes(service, session, round_digest, names, receiver)
     return raw_bytes(b"".join(boxes))
 
 

@@ -7,6 +7,7 @@ import json
 from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from sqlalchemy.orm import Session
+from starlette.concurrency import run_in_threadpool
 
 from aggregator.api import models
 from aggregator.api.authentication import Authentic, OperatorBody, Partner, PartnerBody, TheService
@@ -14,7 +15,7 @@ from aggregator.api.routes import DigestPath, answer, answers, message, takes
 from aggregator.api.waiting import Wait, until_news
 from aggregator.rounds import admission, confirmation, join, opening, upload
 from aggregator.rounds.document import document_bytes
-from aggregator.rounds.records import cohort_of, find, require_view, round_topic, state_of, state_topic
+from aggregator.rounds.records import cohort_of, find, require_view, round_topic, standing_of, state_topic
 from privacy.errors import WrongState
 from privacy.protocol.messages import (
     Abort,
@@ -47,14 +48,22 @@ async def round_shown(
     state: RoundState | None = Query(None, description="Wait for another state, whatever the version."),
     wait: Wait = 0.0,
 ) -> Response:
-    def read(session: Session) -> tuple[bytes, bool]:
-        attempt = find(session, round_digest)
-        require_view(session, attempt.charter, caller.identity)
-        news = attempt.version > seen if state is None else state_of(attempt) is not state
-        return document_bytes(service, session, attempt), news
+    def read(session: Session) -> tuple[bytes | None, bool]:
+        standing = standing_of(session, round_digest)
+        if standing.charter not in allowed:
+            require_view(session, standing.charter, caller.identity)
+            allowed.add(standing.charter)
+        news = standing.version > seen if state is None else standing.state is not state
+        return (document_bytes(service, session, round_digest, standing.version) if news else None), news
 
+    def unchanged() -> bytes:
+        with service.database.read() as session:
+            return document_bytes(service, session, round_digest, standing_of(session, round_digest).version)
+
+    allowed: set[str] = set()
     topic = round_topic(round_digest) if state is None else state_topic(round_digest)
-    return message(await until_news(service, caller, topic, wait, read))
+    shown = await until_news(service, caller, topic, wait, read)
+    return message(await run_in_threadpool(unchanged) if shown is None else shown)
 
 
 @router.post(
@@ -164,4 +173,5 @@ def void_votes(service: TheService, caller: Authentic, round_digest: DigestPath)
 def abort(service: TheService, body: OperatorBody, round_digest: DigestPath) -> Response:
     opening.abort(service, round_digest, parse_signed(Abort, body.raw))
     with service.database.read() as session:
-        return message(document_bytes(service, session, find(session, round_digest)))
+        standing = standing_of(session, round_digest)
+        return message(document_bytes(service, session, round_digest, standing.version))

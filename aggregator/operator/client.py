@@ -74,10 +74,13 @@ class OperatorClient:
                 return tuple(found)
             found += more
 
-    def round(self, round_digest: str, seen: int = -1, wait: int = 0) -> answers.RoundDocument:
-        """With `seen` and `wait`: once its version is above `seen`, or when `wait` seconds are over."""
-        query = {"seen": seen, "wait": wait} if seen >= 0 else {}
-        return self._get(answers.RoundDocument, f"/v1/rounds/{round_digest}", query)
+    def round(self, round_digest: str) -> answers.RoundDocument:
+        return self._get(answers.RoundDocument, f"/v1/rounds/{round_digest}")
+
+    def round_past(self, document: answers.RoundDocument, wait: int) -> answers.RoundDocument:
+        """Once its state is another, or when `wait` seconds are over."""
+        query = {"seen": document.version, "state": document.state.value, "wait": wait}
+        return self._get(answers.RoundDocument, f"/v1/rounds/{document.round}", query)
 
     def cohort(self, round_digest: str) -> answers.CohortRecord:
         return self._get(answers.CohortRecord, f"/v1/rounds/{round_digest}/cohort")

@@ -40,7 +40,8 @@ from privacy.protocol.round_state import RoundState
 from privacy.protocol.signing import SigningKey, Verifier, sign
 
 LEASE_SECONDS = 120
-WAIT_SECONDS = 20
+# How often who watches sees what partners did within one state.
+REFRESH_SECONDS = 2
 # A shorter silence after the last deadline may be a partner that is still decoding.
 OVERDUE_SECONDS = 300
 
@@ -245,7 +246,7 @@ class Conductor:
                 )
                 self._abort(round_digest, "it did not end by itself after its open deadline")
             self._renew()
-            document = self._client.round(round_digest, document.version, WAIT_SECONDS)
+            document = self._client.round_past(document, REFRESH_SECONDS)
             if document.state is RoundState.JOINING and document.attempt > 1:
                 return  # an earlier attempt may be confirmed while this one joins: next_step is to look again
         self._watcher.ended(document)

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from aggregator.rounds.confirmation import confirmations_of, voids_of
 from aggregator.rounds.join import joins_of
 from aggregator.rounds.opening import openings_of
-from aggregator.rounds.records import state_of
+from aggregator.rounds.records import find, state_of
 from aggregator.storage.service import Service
 from aggregator.storage.tables import AttemptRow, ConfirmationRow, RefusalRow, StageRow, UploadRow
 from privacy.dp.probes import ProbeStatistic
@@ -27,19 +27,20 @@ _ORDER = tuple(RoundState)
 _KEPT = 64
 
 
-def document_bytes(service: Service, session: Session, attempt: AttemptRow) -> bytes:
-    """The document as JSON, made once a version, however many wait for it.
+def document_bytes(service: Service, session: Session, round_digest: str, version: int) -> bytes:
+    """The document as JSON at this version, which the session sees; made once, however many wait for it.
 
     Seconds in the present state are those when it was made. Another process's changes raise the version in the
     database, so what is kept is never taken for newer than it is.
     """
-    kept = service.documents.get(attempt.round)
-    if kept is not None and kept[0] == attempt.version:
+    kept = service.documents.get(round_digest)
+    if kept is not None and kept[0] == version:
         return kept[1]
+    attempt = find(session, round_digest)
     made = json.dumps(round_document(session, attempt, service.clock.now()), separators=(",", ":")).encode()
     if len(service.documents) >= _KEPT:
         service.documents.clear()
-    service.documents[attempt.round] = (attempt.version, made)
+    service.documents[round_digest] = (attempt.version, made)
     return made
 
 

@@ -3,7 +3,8 @@
 Rules:
 1. `advance` looks at every open attempt and does what is due; it may be called at any time and by any process.
 2. The ticker wakes when a transaction announces news, and at least every RECHECK_SECONDS for deadlines.
-3. Sums run beside the ticker, one task an attempt. One that fails (a full disk) is logged and tried again after
+3. What is no longer needed is swept away once in RECHECK_SECONDS, however much news there is.
+4. Sums run beside the ticker, one task an attempt. One that fails (a full disk) is logged and tried again after
    RETRY_SECONDS; one that a crash cut off is found summing at the next start, and made again.
 """
 
@@ -76,6 +77,7 @@ class Lifecycle:
         self._pool = make_pool()
         self._sums: dict[str, asyncio.Task[None]] = {}
         self._purged = 0.0
+        self._swept = 0.0
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -88,7 +90,10 @@ class Lifecycle:
     async def _tick(self) -> None:
         try:
             due = await asyncio.to_thread(advance, self._service)
-            await asyncio.to_thread(sweep, self._service)
+            elapsed = asyncio.get_running_loop().time()
+            if elapsed - self._swept >= RECHECK_SECONDS:
+                self._swept = elapsed
+                await asyncio.to_thread(sweep, self._service)
             if abs(self._service.clock.now() - self._purged) >= PURGE_SECONDS:  # also where it was set back
                 self._purged = self._service.clock.now()
                 await asyncio.to_thread(purge, self._service)

@@ -10,6 +10,8 @@ Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -83,16 +85,22 @@ def openings_of(session: Session, round_digest: str) -> list[OpeningRow]:
     )
 
 
-def result_box(service: Service, session: Session, round_digest: str, opener: str, receiver: str) -> bytes:
-    """The box that `opener` addressed to `receiver`."""
-    row = session.get(OpeningRow, (round_digest, opener))
+def result_boxes(
+    service: Service, session: Session, round_digest: str, openers: Sequence[str], receiver: str
+) -> list[bytes]:
+    """The boxes that these openers addressed to `receiver`, in their order."""
+    rows = {row.partner: row for row in openings_of(session, round_digest)}
+    return [_result_box(service, rows.get(opener), opener, receiver) for opener in openers]
+
+
+def _result_box(service: Service, row: OpeningRow | None, opener: str, receiver: str) -> bytes:
     if row is None:
         raise NotFound(f"an opening by {opener}", "none", "wait for its opening")
     receivers = [box.receiver for box in stored(Opening, row.message).body.boxes]
     if receiver not in receivers:
         raise NotFound(f"a box to {receiver}", "none", "only partners of this attempt's charter have boxes")
     offset = receivers.index(receiver) * SHARE_BOX_BYTES
-    return service.blobs.read(result_boxes_name(round_digest, opener), offset, SHARE_BOX_BYTES)
+    return service.blobs.read(result_boxes_name(row.round, opener), offset, SHARE_BOX_BYTES)
 
 
 def refuse(service: Service, round_digest: str, partner: str, signed: Signed[Refusal]) -> None:

@@ -7,6 +7,8 @@ Rules:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -41,8 +43,30 @@ def find(session: Session, round_digest: str, *, lock: bool = False) -> AttemptR
     query = select(AttemptRow).where(AttemptRow.round == round_digest)
     row = session.scalars(query.with_for_update() if lock else query).first()
     if row is None:
-        raise NotFound("a round attempt of this service", round_digest[:16], "read the campaign's list of rounds")
+        raise _unknown(round_digest)
     return row
+
+
+def _unknown(round_digest: str) -> NotFound:
+    return NotFound("a round attempt of this service", round_digest[:16], "read the campaign's list of rounds")
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What tells whether there is news of an attempt, and for whom; read without the messages that it carries."""
+
+    charter: str
+    version: int
+    state: RoundState
+
+
+def standing_of(session: Session, round_digest: str) -> Standing:
+    row = session.execute(
+        select(AttemptRow.charter, AttemptRow.version, AttemptRow.state).where(AttemptRow.round == round_digest)
+    ).one_or_none()
+    if row is None:
+        raise _unknown(round_digest)
+    return Standing(row.charter, row.version, RoundState(row.state))
 
 
 def state_of(attempt: AttemptRow) -> RoundState:

@@ -11,7 +11,9 @@ Rules:
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 import numpy as np
 from sqlalchemy import select
@@ -115,9 +117,11 @@ def announce_upload(
 
 def find_upload(session: Session, round_digest: str, partner: str) -> UploadRow:
     row = session.get(UploadRow, (round_digest, partner))
-    if row is None:
-        raise NotFound(f"an upload of {partner}", "none", "send the manifest first")
-    return row
+    return row or _no_upload(partner)
+
+
+def _no_upload(partner: str) -> NoReturn:
+    raise NotFound(f"an upload of {partner}", "none", "send the manifest first")
 
 
 def missing_shards(session: Session, upload: UploadRow) -> list[int]:
@@ -231,13 +235,20 @@ def sealed_uploads(session: Session, round_digest: str) -> list[UploadRow]:
     )
 
 
-def share_box(service: Service, session: Session, round_digest: str, dealer: str, receiver: str) -> bytes:
-    """The box that `dealer` addressed to `receiver`."""
+def share_boxes(
+    service: Service, session: Session, round_digest: str, dealers: Sequence[str], receiver: str
+) -> list[bytes]:
+    """The boxes that these dealers addressed to `receiver`, in their order."""
     require_member(cohort_of(find(session, round_digest)), receiver)
-    upload = find_upload(session, round_digest, dealer)
+    rows = session.scalars(select(UploadRow).where(UploadRow.round == round_digest, UploadRow.partner.in_(dealers)))
+    uploads = {row.partner: row for row in rows}
+    return [_share_box(service, uploads.get(dealer) or _no_upload(dealer), receiver) for dealer in dealers]
+
+
+def _share_box(service: Service, upload: UploadRow, receiver: str) -> bytes:
     receivers = [box.receiver for box in stored(Manifest, upload.manifest).body.boxes]
     return service.blobs.read(
-        boxes_name(round_digest, dealer), receivers.index(receiver) * SHARE_BOX_BYTES, SHARE_BOX_BYTES
+        boxes_name(upload.round, upload.partner), receivers.index(receiver) * SHARE_BOX_BYTES, SHARE_BOX_BYTES
     )
 
 

@@ -85,7 +85,7 @@ class ScriptedService:
 
     def _route(self, request):
         path = request.url.path.split("/")[2:]
-        query = {name: int(values[0]) for name, values in parse_qs(request.url.query.decode()).items()}
+        query = {name: values[0] for name, values in parse_qs(request.url.query.decode()).items()}
         match [request.method, *path]:
             case ["GET", "about"]:
                 return 200, self._about()
@@ -109,7 +109,7 @@ class ScriptedService:
                 self.campaign = parse_signed(Campaign, request.content)
                 return 201, {}
             case ["GET", "campaigns", _, "rounds"]:
-                return 200, {"rounds": [self._summary(plan) for plan in self.plans[query["after"] :]]}
+                return 200, {"rounds": [self._summary(plan) for plan in self.plans[int(query["after"]) :]]}
             case ["POST", "rounds"]:
                 return self._take_plan(parse_signed(Plan, request.content))
             case ["GET", "rounds", digest]:
@@ -188,7 +188,7 @@ class ScriptedService:
     def _document(self, digest, query):
         plan = self._plan(digest)
         index = self.plans.index(plan)
-        if query.get("wait") and self.states[digest] == "joining":
+        if int(query.get("wait", 0)) and self.states[digest] == "joining":
             self.clock.sleep(5)
             fate = self.fates[min(index, len(self.fates) - 1)]
             if fate == "stuck":
