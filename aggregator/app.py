@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 from collections.abc import AsyncIterator
 from concurrent.futures import Executor
@@ -159,6 +160,8 @@ def serve(settings: Settings) -> None:
             timeout_keep_alive=75,
         )
         service: Service = app.state.service
+        # What is loaded now stays: the collector need not look through it again and again.
+        gc.freeze()
         Server(config, service.notifier.stop).run(sockets=[bound])
 
 

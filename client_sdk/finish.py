@@ -97,9 +97,9 @@ class Finisher:
         return record
 
     def _wait_for_seal(self) -> RoundDocument:
-        document = self._partner.service.round(self._round)
+        document = self._partner.wait_past(self._round, RoundState.UPLOADING)
         while document.seal is None and not document.state.ended:
-            document = self._partner.wait_past(document)
+            document = self._partner.wait_past(self._round, document.state)
         return document
 
     def _lost(self, document: RoundDocument, seal: Signed[Seal], manifests: Manifests) -> bool:
@@ -200,7 +200,7 @@ class Finisher:
         """Wait until the attempt has ended, and take the state that counts."""
         partner = self._partner
         while not document.state.ended:
-            before, document = document.state, partner.wait_past(document)
+            before, document = document.state, partner.wait_past(self._round, document.state)
             if document.state is before:
                 states.answer_requests(partner, self._campaign)
         if document.state is RoundState.CLOSED:

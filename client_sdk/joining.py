@@ -21,6 +21,7 @@ from privacy.errors import AttemptOver, Conflict, WrongState
 from privacy.he.boxes import BoxKey
 from privacy.protocol.cohort_checks import check_cohort
 from privacy.protocol.messages import Cohort, Join, Plan, Signed, parse_signed
+from privacy.protocol.round_state import RoundState
 
 
 def join(partner: Partner, attempt: Attempt, meter: Meter) -> JoinedAttempt:
@@ -39,9 +40,9 @@ def join(partner: Partner, attempt: Attempt, meter: Meter) -> JoinedAttempt:
         except WrongState as late:
             # The first answer may have been lost, and the cohort published since: the document tells.
             partner.progress.notice(f"not joined now: {late.came}")
-        document = partner.service.round(round_digest)
+        document = partner.wait_past(round_digest, RoundState.JOINING)
         while document.cohort is None and not document.state.ended:
-            document = partner.wait_past(document)
+            document = partner.wait_past(round_digest, document.state)
         accept(partner, document)
     record = partner.journal.record(round_digest)
     if record is None or record.cohort is None:

@@ -34,6 +34,7 @@ from privacy.errors import ConfigurationError, FolderInUse
 from privacy.he.lanes import LaneLayout
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import BodyT, Charter, CharterAcceptance, Plan, Signed, parse_signed
+from privacy.protocol.round_state import RoundState
 from privacy.protocol.signing import Verifier, sign
 from privacy.randomness import RandomSource, SystemRandom
 from privacy.report.signature import Known
@@ -155,13 +156,13 @@ class Partner:
         self.outside.sleep(GATHERING_SECONDS)
         return self.service.round(round_digest, seen, seconds)
 
-    def wait_past(self, document: RoundDocument) -> RoundDocument:
-        """The round document once its state is another, or when a long poll's time is up."""
-        later = self.service.round_past(document)
-        if later.state is document.state:
+    def wait_past(self, round_digest: str, state: RoundState) -> RoundDocument:
+        """The round document once its state is another than this, or when a long poll's time is up."""
+        document = self.service.round_past(round_digest, state)
+        if document.state is state:
             # A service that answers at once all the same is not asked without pause.
             self.outside.sleep(GATHERING_SECONDS)
-        return later
+        return document
 
     # --- the pinned charter ---------------------------------------------------------------------------
 

@@ -47,6 +47,7 @@ from privacy.protocol.messages import (
     VoidVote,
     parse_signed,
 )
+from privacy.protocol.round_state import RoundState
 
 MAX_STATE_BOX_BYTES: Final = 1 << 34
 _LEDGER_PAGE: Final = 1000
@@ -134,10 +135,10 @@ class Service:
         query = None if seen is None else {"seen": seen, "wait": wait}
         return read_document(self.transport.get_json(f"/v1/rounds/{round_digest}", query), round_digest)
 
-    def round_past(self, document: RoundDocument) -> RoundDocument:
-        """The round document once its state is another, or when a long poll's time is up."""
-        query = {"seen": document.version, "state": document.state.value, "wait": LONG_POLL_SECONDS}
-        return read_document(self.transport.get_json(f"/v1/rounds/{document.round}", query), document.round)
+    def round_past(self, round_digest: str, state: RoundState) -> RoundDocument:
+        """The round document once its state is another than this, or when a long poll's time is up."""
+        query = {"state": state.value, "wait": LONG_POLL_SECONDS}
+        return read_document(self.transport.get_json(f"/v1/rounds/{round_digest}", query), round_digest)
 
     def join(self, join: Signed[Join]) -> None:
         self.transport.post(f"/v1/rounds/{join.body.plan}/joins", join.canonical_bytes)

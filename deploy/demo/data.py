@@ -19,12 +19,16 @@ import csv
 import hashlib
 import json
 import math
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, distribution
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import NormalDist
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +43,8 @@ ECFP4_RADIUS = 2
 ACTIVE_AT = 7.0  # pKi or pEC50
 NANOMOLAR = 9.0  # pX = 9 - log10(X in nmol/l)
 FORMAT = 1
+PIECE = 1000
+Found = TypeVar("Found")
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -226,37 +232,63 @@ def _featurise(
     rows: Sequence[tuple[str, int, float]], tasks: int, progress: Progress
 ) -> tuple[list[str], Compounds, list[str]]:
     """Canonical SMILES (sorted), compounds in that order, and each one's Murcko scaffold."""
+    values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+        canonical = _in_pieces(pool, _canonical, [row[0] for row in rows], "reading compounds", progress)
+        for found, (_, task, value) in zip(canonical, rows, strict=True):
+            values[found][task].append(value)
+        smiles = sorted(values)
+        described = _in_pieces(pool, _describe, smiles, "computing fingerprints", progress)
+    labels = np.zeros((len(smiles), tasks), dtype=np.uint8)
+    measured = np.zeros((len(smiles), tasks), dtype=bool)
+    for index, found in enumerate(smiles):
+        for task, repeated in values[found].items():
+            measured[index, task] = True
+            labels[index, task] = sum(repeated) / len(repeated) >= ACTIVE_AT
+    packed = np.stack([fingerprint for fingerprint, _ in described])
+    return smiles, Compounds(packed, labels, measured), [scaffold for _, scaffold in described]
+
+
+def _in_pieces(
+    pool: ProcessPoolExecutor, task: Callable[[list[str]], list[Found]], items: list[str], what: str, told: Progress
+) -> list[Found]:
+    """What `task` finds for each item, in order, a piece at a time in the pool's processes."""
+    pieces = [items[start : start + PIECE] for start in range(0, len(items), PIECE)]
+    found: list[Found] = []
+    for piece in pool.map(task, pieces):
+        found += piece
+        told(what, len(found), len(items))
+    return found
+
+
+def _canonical(published: list[str]) -> list[str]:
+    """Canonical SMILES of SMILES as published."""
     from rdkit import Chem, rdBase
+
+    rdBase.DisableLog("rdApp.*")
+    found = []
+    for smiles in published:
+        molecule = Chem.MolFromSmiles(smiles)
+        if molecule is None:
+            raise ConfigurationError("SMILES that RDKit reads", smiles, "install RDKit 2024.3 or later")
+        found.append(Chem.MolToSmiles(molecule))
+    return found
+
+
+def _describe(canonical: list[str]) -> list[tuple[NDArray[np.uint8], str]]:
+    """Each compound's fingerprint, packed, and its Murcko scaffold."""
+    from rdkit import Chem
     from rdkit.Chem import rdFingerprintGenerator
     from rdkit.Chem.Scaffolds import MurckoScaffold
 
-    rdBase.DisableLog("rdApp.*")
-    values: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for done, (published, task, value) in enumerate(rows):
-        molecule = Chem.MolFromSmiles(published)
-        if molecule is None:
-            raise ConfigurationError("SMILES that RDKit reads", published, "install RDKit 2024.3 or later")
-        values[Chem.MolToSmiles(molecule)][task].append(value)
-        if done % 1000 == 0:
-            progress("reading compounds", done, len(rows))
-    smiles = sorted(values)
-    packed = np.zeros((len(smiles), FINGERPRINT_BITS // 8), dtype=np.uint8)
-    labels = np.zeros((len(smiles), tasks), dtype=np.uint8)
-    measured = np.zeros((len(smiles), tasks), dtype=bool)
-    scaffolds: list[str] = []
     generator = rdFingerprintGenerator.GetMorganGenerator(radius=ECFP4_RADIUS, fpSize=FINGERPRINT_BITS)
-    for index, canonical in enumerate(smiles):
-        molecule = Chem.MolFromSmiles(canonical)
-        packed[index] = np.packbits(generator.GetFingerprintAsNumPy(molecule))
+    found = []
+    for smiles in canonical:
+        molecule = Chem.MolFromSmiles(smiles)
         framework = MurckoScaffold.GetScaffoldForMol(molecule)  # type: ignore[no-untyped-call]
-        scaffolds.append(Chem.MolToSmiles(framework, isomericSmiles=False))
-        for task, repeated in values[canonical].items():
-            measured[index, task] = True
-            labels[index, task] = sum(repeated) / len(repeated) >= ACTIVE_AT
-        if index % 1000 == 0:
-            progress("computing fingerprints", index, len(smiles))
-    progress("computing fingerprints", len(smiles), len(smiles))
-    return smiles, Compounds(packed, labels, measured), scaffolds
+        scaffold = Chem.MolToSmiles(framework, isomericSmiles=False)
+        found.append((np.packbits(generator.GetFingerprintAsNumPy(molecule)), scaffold))
+    return found
 
 
 def _uniforms(settings: DealSettings, purpose: str, count: int) -> NDArray[np.float64]:
