@@ -66,13 +66,7 @@ class OperatorClient:
 
     def rounds(self, campaign: str) -> tuple[answers.RoundSummary, ...]:
         """All attempts of the campaign, in the order posted."""
-        found: list[answers.RoundSummary] = []
-        while True:
-            query = {"after": len(found), "wait": 0}
-            more = self._get(answers.Rounds, f"/v1/campaigns/{campaign}/rounds", query).rounds
-            if not more:
-                return tuple(found)
-            found += more
+        return tuple(self._get(answers.Rounds, f"/v1/campaigns/{campaign}/rounds", {"after": 0, "wait": 0}).rounds)
 
     def round(self, round_digest: str) -> answers.RoundDocument:
         return self._get(answers.RoundDocument, f"/v1/rounds/{round_digest}")

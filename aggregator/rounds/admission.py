@@ -8,6 +8,8 @@ Rules:
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -78,15 +80,22 @@ def begin(session: Session, signed: Signed[Plan], shard_bytes: int, entered: flo
     session.add(StageRow(round=signed.digest, state=RoundState.JOINING.value, entered=entered))
 
 
-def listed(session: Session, campaign: str, after: int) -> list[AttemptRow]:
-    """The campaign's attempts in the order posted, those after the `after`-th."""
-    return list(
-        session.scalars(
-            select(AttemptRow)
-            .where(AttemptRow.campaign == campaign, AttemptRow.sequence > after)
-            .order_by(AttemptRow.sequence)
-        )
+@dataclass(frozen=True)
+class ListedAttempt:
+    round: str
+    number: int
+    attempt: int
+    state: str
+
+
+def listed(session: Session, campaign: str, after: int) -> list[ListedAttempt]:
+    """The campaign's attempts in the order posted, those after the `after`-th, without the messages they carry."""
+    rows = session.execute(
+        select(AttemptRow.round, AttemptRow.number, AttemptRow.attempt, AttemptRow.state)
+        .where(AttemptRow.campaign == campaign, AttemptRow.sequence > after)
+        .order_by(AttemptRow.sequence)
     )
+    return [ListedAttempt(row.round, row.number, row.attempt, row.state) for row in rows]
 
 
 def upload_words(plan: Plan, charter: Charter) -> int:

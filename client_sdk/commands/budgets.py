@@ -19,9 +19,11 @@ from privacy.errors import ChoraleError, ServiceUnavailable
 from privacy.protocol.printable import visible
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport, GuaranteeBudget, Lifetime, ParticipantBudget
-from privacy.report.build import build_report
+from privacy.report.build import build_report, participant_budget
+from privacy.report.in_effect import in_effect
 from privacy.report.lifetime import lifetime
 from privacy.report.period import Period
+from privacy.report.tally import Tally
 
 budget_app = typer.Typer(help="What this partner spent, and what is left.")
 _NEWEST = 20
@@ -97,11 +99,7 @@ def own_report(partner: Partner, period: Period | None = None) -> BudgetReport:
         partner.own_ledger.entries,
         partner.now(),
         source="partner",
-        outcomes={
-            record.plan: RoundState(record.ending)
-            for record in partner.journal.records()
-            if record.ending is not None
-        },
+        outcomes=_outcomes(partner),
         participants=[partner.name],
         period=period,
         earlier=[signed.body for signed in partner.charters()],
@@ -115,7 +113,18 @@ def own_lifetime(partner: Partner) -> Lifetime:
 
 
 def own_budget(partner: Partner) -> ParticipantBudget:
-    return own_report(partner).participants[0]
+    """At a glance, from this partner's own ledger: what is spent, and what is left; no curve, no list."""
+    charter, entries = partner.charter, list(partner.own_ledger.entries)
+    tally = Tally(charter.digest, entries).participant(partner.name)
+    bound = in_effect(charter, entries).get(partner.name)
+    return participant_budget(charter, partner.name, tally, _outcomes(partner), None, bound=bound)
+
+
+def _outcomes(partner: Partner) -> dict[str, RoundState]:
+    """How each attempt that this partner saw end has ended, by its plan's digest."""
+    return {
+        record.plan: RoundState(record.ending) for record in partner.journal.records() if record.ending is not None
+    }
 
 
 def _difference(partner: Partner) -> str | None:

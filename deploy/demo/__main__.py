@@ -31,7 +31,7 @@ from deploy.demo.officers import ways_in
 from deploy.demo.results import accuracy_gates, protocol_gates, round_costs, spent_by, states_of, summary
 from deploy.demo.settings import DemoSettings, FreeSettings
 from deploy.demo.show import picture, print_results, write_json
-from deploy.demo.task import LinearPredictor, Predictor, Scores, judge, tests_of
+from deploy.demo.task import LinearPredictor, Scores, judge, shared_by_all, tests_of
 from deploy.demo.terms import free_terms, private_terms
 from privacy.errors import ChoraleError
 
@@ -83,7 +83,7 @@ def constitute(console: Console, consortia: Sequence[Consortium], deal: Deal) ->
             step("campaign")
             campaigns.append(consortium.sign_campaign())
     console.print(
-        f"    signed in {time.monotonic() - start:.0f} s; meanwhile each one trains what it could do alone"
+        f"    signed in {time.monotonic() - start:.0f} s; beside this, each one trains what it could do alone"
     )
     return campaigns
 
@@ -127,11 +127,8 @@ def write_reports(consortium: Consortium, partner: str) -> None:
     consortium.partner(partner, "report", *wanted)
 
 
-def results(
-    console: Console, consortium: Consortium, predictors: dict[str, tuple[Predictor, ...]], deal: Deal, quick: bool
-) -> bool:
+def results(console: Console, consortium: Consortium, scores: dict[str, Scores], deal: Deal, quick: bool) -> bool:
     settings = DemoSettings()
-    scores: dict[str, Scores] = {name: judge(each, tests_of(deal.partners())) for name, each in predictors.items()}
     spent = spent_by(consortium)
     states = states_of(consortium)
     costs = round_costs(consortium, deal.parameters)
@@ -160,12 +157,9 @@ def run(console: Console, count: int) -> int:
     with (
         Consortium(CONSORTIUM.resolve(), private_terms(settings)) as protected,
         Consortium(WITHOUT_PRIVACY.resolve(), free_terms(settings, free)) as unprotected,
-        Baselines(OUT / "data") as baselines,
+        Baselines(OUT / "data", deal) as baselines,
     ):
         campaign, free_campaign = constitute(console, (protected, unprotected), deal)
-        with bar(console) as progress:
-            task = progress.add_task("what each could do alone, and pooled", total=None)
-            predictors = baselines.wait(lambda done, total: progress.update(task, completed=done, total=total))
         planned = DemoSettings()
         of = "" if not quick else f" of the {planned.rounds}"
         console.print(f"[bold]4/5[/] {count}{of} rounds, blind, for epsilon {planned.epsilon_in_sum:g} in the sum")
@@ -175,10 +169,14 @@ def run(console: Console, count: int) -> int:
         )
         rounds(unprotected, free_campaign)
         console.print("[bold]5/5[/] results")
-        own = each_of(PARTNERS, lambda partner: exported(protected, partner))
-        predictors["federated"] = tuple(own[partner] for partner in PARTNERS)
-        predictors["federated_no_dp"] = (exported(unprotected, unprotected.terms.lead),) * len(PARTNERS)
-        passed = results(console, protected, predictors, deal, quick)
+        with bar(console) as progress:
+            task = progress.add_task("what each could do alone, and pooled", total=None)
+            scores = baselines.wait(lambda done, total: progress.update(task, completed=done, total=total))
+        tests = tests_of(deal.partners())
+        # All six hold the same model, which a gate makes sure of: one of them exports it.
+        for name, consortium in (("federated", protected), ("federated_no_dp", unprotected)):
+            scores[name] = shared_by_all(judge(exported(consortium, consortium.terms.lead), tests))
+        passed = results(console, protected, scores, deal, quick)
     console.print(f"\nthe officer's reports: {OUT}/reports/*/report.pdf   the picture: {OUT}/results.svg")
     console.print("the console, in the browser: [bold]make console[/]")
     console.print(f"an auditor's look at the files alone: python -m deploy.demo.check {OUT}")

@@ -94,7 +94,7 @@ def train_mlp(train: Compounds, settings: MlpSettings, progress: Progress = sile
     )
     features, targets = torch.from_numpy(train.features()), torch.from_numpy(train.targets())
     optimiser = torch.optim.AdamW(
-        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        network.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     for epoch in range(settings.epochs):
         progress("neural network", epoch, settings.epochs)

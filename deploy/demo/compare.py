@@ -1,4 +1,4 @@
-"""What each partner could do alone, and all with their data in one place: trained early, while cores are idle."""
+"""What each partner could do alone, and all with their data in one place: measured while cores are idle."""
 
 from __future__ import annotations
 
@@ -11,52 +11,54 @@ from types import TracebackType
 from typing import Self
 
 from deploy.demo.baselines import train_forests, train_mlp
-from deploy.demo.consortium import PARTNERS
-from deploy.demo.data import open_deal, pool
+from deploy.demo.data import Deal, open_deal, pool
 from deploy.demo.settings import DemoSettings, ForestSettings, MlpSettings
-from deploy.demo.task import Predictor
-
-# What is trained here gives way to the consortia, which are being constituted meanwhile.
-NICENESS = 15
+from deploy.demo.task import Judged, Predictor, Scores, each_its_own, judge, shared_by_all, tests_of
 
 
-def train_one(data: Path, what: str, index: int) -> tuple[str, int, Predictor]:
-    """One baseline, in a process of its own."""
+def measure(data: Path, what: str, index: int) -> tuple[str, int, Judged]:
+    """One baseline, in a process of its own that runs when nothing else wants the core."""
     import torch
 
-    os.nice(NICENESS)
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     torch.set_num_threads(1)
     partners = open_deal(data, DemoSettings().deal).partners()
+    predictor: Predictor
     if what == "alone_forest":
-        return what, index, train_forests(partners[index].train, ForestSettings())
-    if what == "alone_mlp":
-        return what, index, train_mlp(partners[index].train, MlpSettings())
-    return what, index, train_mlp(pool([p.train for p in partners]), MlpSettings())
+        predictor = train_forests(partners[index].train, ForestSettings())
+    elif what == "alone_mlp":
+        predictor = train_mlp(partners[index].train, MlpSettings())
+    else:
+        predictor = train_mlp(pool([p.train for p in partners]), MlpSettings())
+    return what, index, judge(predictor, tests_of(partners))
 
 
 class Baselines:
     """Started early, waited for late. Leaving the `with` block ends what is still under way."""
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, folder: Path, deal: Deal) -> None:
+        self._partners = len(deal.train_compounds)
+        # The longest first, so that no core waits for the last one.
+        largest = sorted(range(self._partners), key=lambda index: -deal.train_compounds[index])
         wanted = [("pooled", 0)]
-        wanted += [(what, index) for what in ("alone_mlp", "alone_forest") for index in range(len(PARTNERS))]
-        self._workers = ProcessPoolExecutor(2, mp_context=get_context("spawn"))
-        self._running: list[Future[tuple[str, int, Predictor]]] = [
-            self._workers.submit(train_one, data, *each) for each in wanted
+        wanted += [(what, index) for what in ("alone_forest", "alone_mlp") for index in largest]
+        self._workers = ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn"))
+        self._running: list[Future[tuple[str, int, Judged]]] = [
+            self._workers.submit(measure, folder, *each) for each in wanted
         ]
 
-    def wait(self, ended: Callable[[int, int], None]) -> dict[str, tuple[Predictor, ...]]:
-        """Every method's predictors, one a partner; `ended(done, total)` after each."""
-        trained: dict[tuple[str, int], Predictor] = {}
+    def wait(self, ended: Callable[[int, int], None]) -> dict[str, Scores]:
+        """Every method's scores; `ended(done, total)` after each baseline."""
+        judged: dict[tuple[str, int], Judged] = {}
         for done in as_completed(self._running):
-            what, index, predictor = done.result()
-            trained[what, index] = predictor
-            ended(len(trained), len(self._running))
+            what, index, found = done.result()
+            judged[what, index] = found
+            ended(len(judged), len(self._running))
         alone = {
-            what: tuple(trained[what, index] for index in range(len(PARTNERS)))
+            what: each_its_own(tuple(judged[what, index] for index in range(self._partners)))
             for what in ("alone_mlp", "alone_forest")
         }
-        return {**alone, "pooled": (trained["pooled", 0],) * len(PARTNERS)}
+        return {**alone, "pooled": shared_by_all(judged["pooled", 0])}
 
     def __enter__(self) -> Self:
         return self

@@ -25,7 +25,7 @@ from scipy import sparse
 from deploy.demo.baselines import train_forests, train_mlp
 from deploy.demo.data import Compounds, PartnerData, pool, prepare
 from deploy.demo.settings import DemoSettings, ForestSettings, FreeSettings, MlpSettings
-from deploy.demo.task import LinearPredictor, Predictor, Scores, judge
+from deploy.demo.task import LinearPredictor, Predictor, Scores, each_its_own, judge, shared_by_all
 from privacy.randomness import Keystream
 
 
@@ -138,17 +138,20 @@ class Measured:
 def table(fold: Fold, settings: DemoSettings, seed: int) -> Iterator[Measured]:
     """Every method of the demo's table, one after the other."""
     everyone = pool(fold.train)
-    count = len(fold.train)
-    methods: dict[str, Callable[[], tuple[Predictor, ...]]] = {
-        "alone_mlp": lambda: tuple(train_mlp(part, MlpSettings()) for part in fold.train),
-        "alone_forest": lambda: tuple(train_forests(part, ForestSettings()) for part in fold.train),
-        "federated": lambda: (simulate_private(fold.train, settings, seed),) * count,
-        "federated_no_dp": lambda: (simulate_free(fold.train, FreeSettings(), seed),) * count,
-        "pooled": lambda: (train_mlp(everyone, MlpSettings()),) * count,
+
+    def alone(train: Callable[[Compounds], Predictor]) -> Scores:
+        return each_its_own(tuple(judge(train(part), fold.test) for part in fold.train))
+
+    methods: dict[str, Callable[[], Scores]] = {
+        "alone_mlp": lambda: alone(lambda part: train_mlp(part, MlpSettings())),
+        "alone_forest": lambda: alone(lambda part: train_forests(part, ForestSettings())),
+        "federated": lambda: shared_by_all(judge(simulate_private(fold.train, settings, seed), fold.test)),
+        "federated_no_dp": lambda: shared_by_all(judge(simulate_free(fold.train, FreeSettings(), seed), fold.test)),
+        "pooled": lambda: shared_by_all(judge(train_mlp(everyone, MlpSettings()), fold.test)),
     }
-    for method, train in methods.items():
+    for method, measure in methods.items():
         start = time.perf_counter()
-        scores = judge(train(), fold.test)
+        scores = measure()
         yield Measured(method, scores, time.perf_counter() - start)
 
 
@@ -173,7 +176,7 @@ def main() -> None:
     for row in table(fold, settings, seed=1):
         print_row(row)
     for seed in range(2, chosen.seeds + 1):
-        again = judge((simulate_private(fold.train, settings, seed),) * len(fold.train), fold.test)
+        again = shared_by_all(judge(simulate_private(fold.train, settings, seed), fold.test))
         print(f"federated, seed {seed}: own {again.mean_own:.4f} everyone {again.mean_everyone:.4f}", flush=True)
 
 

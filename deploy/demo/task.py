@@ -123,21 +123,33 @@ def mean_roc_auc(scores: NDArray[np.float64], compounds: Compounds) -> float:
     )
 
 
-def judge(predictors: tuple[Predictor, ...], tests: tuple[Compounds, ...]) -> Scores:
-    """Judge predictor i as partner i's; one predictor given for all is judged once on everyone's compounds."""
+@dataclass(frozen=True)
+class Judged:
+    """One predictor's mean ROC-AUC on each partner's own test compounds, and on everyone's."""
+
+    own: tuple[float, ...]
+    everyone: float
+
+
+def judge(predictor: Predictor, tests: tuple[Compounds, ...]) -> Judged:
     everyone = pool(tests)
-    shared: dict[int, NDArray[np.float64]] = {}
+    scores = predictor.scores(everyone)
     own: list[float] = []
-    on_everyone: list[float] = []
     start = 0
-    for predictor, test in zip(predictors, tests, strict=True):
-        if id(predictor) not in shared:
-            shared[id(predictor)] = predictor.scores(everyone)
-        scores = shared[id(predictor)]
+    for test in tests:
         own.append(mean_roc_auc(scores[start : start + len(test)], test))
-        on_everyone.append(mean_roc_auc(scores, everyone))
         start += len(test)
-    return Scores(tuple(own), tuple(on_everyone))
+    return Judged(tuple(own), mean_roc_auc(scores, everyone))
+
+
+def shared_by_all(judged: Judged) -> Scores:
+    """The scores of a method that gives everyone the same predictor."""
+    return Scores(judged.own, (judged.everyone,) * len(judged.own))
+
+
+def each_its_own(judged: tuple[Judged, ...]) -> Scores:
+    """The scores of a method by which partner i has predictor i."""
+    return Scores(tuple(one.own[index] for index, one in enumerate(judged)), tuple(one.everyone for one in judged))
 
 
 def tests_of(partners: tuple[PartnerData, ...]) -> tuple[Compounds, ...]:

@@ -94,4 +94,4 @@ def test_every_method_learns_what_can_be_learned() -> None:
         train_mlp(train, MlpSettings(epochs=10, learning_rate=3e-3)),
         simulate_private((train,), settings, seed=1),
     ):
-        assert judge((predictor,), (test,)).mean_own > 0.8, type(predictor).__name__
+        assert judge(predictor, (test,)).own[0] > 0.8, type(predictor).__name__

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def test_what_is_deleted_meanwhile_is_no_part_of_it(
             for _ in range(200):
                 if not uploads.exists():
                     break
-                later.document()
+                time.sleep(0.05)  # it is swept away within a second
             assert not uploads.exists()
 
     backup = backed_up(running, tmp_path / "backup", told)

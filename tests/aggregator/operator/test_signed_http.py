@@ -116,15 +116,6 @@ def test_an_endless_answer_is_cut_off(speak):
         client.campaigns()
 
 
-def test_a_rounds_list_is_read_to_its_end(speak):
-    def listed(number):
-        return {"round": f"{number:064x}", "number": number, "attempt": 1, "state": "confirmed"}
-
-    client, _, left = speak(ok({"rounds": [listed(1), listed(2)]}), ok({"rounds": [listed(3)]}), ok({"rounds": []}))
-    assert [attempt.number for attempt in client.rounds("00" * 32)] == [1, 2, 3]
-    assert left == []
-
-
 def test_no_charter_yet_is_not_found(speak):
     client, _, _ = speak(problem(NotFound("a charter", "none", "draft one")))
     with pytest.raises(NotFound):
