@@ -19,9 +19,10 @@ from privacy.errors import ChoraleError, ServiceUnavailable
 from privacy.protocol.printable import visible
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport, GuaranteeBudget, Lifetime, ParticipantBudget
-from privacy.report.build import build_report, participant_budget
+from privacy.report.build import build_report
 from privacy.report.in_effect import in_effect
 from privacy.report.lifetime import lifetime
+from privacy.report.participant_figures import participant_budget
 from privacy.report.period import Period
 from privacy.report.tally import Tally
 
