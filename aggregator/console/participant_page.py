@@ -7,22 +7,25 @@ Rules:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from aggregator.console.standing import Standings, forecast, in_effect, outcomes_of, present_event
 from aggregator.console.statements import LedgersBeside, Statement, ledgers_beside, signed_statements
-from aggregator.rounds.records import charter_in_force
+from aggregator.rounds.records import charter_in_force, charter_of
 from aggregator.storage import alarms, oversight
 from aggregator.storage.alarms import Alarm
 from aggregator.storage.service import Service
 from aggregator.storage.sessions import Viewer
 from aggregator.storage.tables import LedgerEntryRow, SuspensionRow
 from privacy.errors import NotFound
-from privacy.ledger.entry import LedgerEntry
-from privacy.report.budget_report import ParticipantBudget
+from privacy.ledger.entry import CHARGES, LedgerEntry
+from privacy.report.budget_report import ParticipantBudget, Spent
+from privacy.report.lifetime import spent
 from privacy.report.participant_figures import participant_budget
 
 RECENT_ALARMS = 12
@@ -31,7 +34,7 @@ RECENT_ENTRIES = 200
 
 @dataclass(frozen=True)
 class ParticipantPage:
-    """entries: the newest first.
+    """entries: the newest first. costs: of those that charged, by index: what each cost by itself.
 
     forecast: when the table is used up if charges keep their pace, seconds since 1970; None if that says nothing.
     """
@@ -41,6 +44,7 @@ class ParticipantPage:
     beside: LedgersBeside
     privacy_unit: str
     entries: tuple[LedgerEntry, ...]
+    costs: Mapping[int, Spent]
     alarms: tuple[Alarm, ...]
     names: Mapping[str, str]
     suspension: SuspensionRow | None
@@ -71,6 +75,8 @@ def participant_page(service: Service, standings: Standings, viewer: Viewer, par
             .order_by(LedgerEntryRow.index.desc())
             .limit(RECENT_ENTRIES)
         ).all()
+        newest = tuple(LedgerEntry.model_validate_json(entry) for entry in entries)
+        costs = {entry.index: cost for entry in newest if (cost := _cost(session, partner, entry)) is not None}
         stopped = oversight.suspended(session)
         row = oversight.suspension(session, partner)
         raised = alarms.alarms(session, partner, RECENT_ALARMS)
@@ -79,7 +85,8 @@ def participant_page(service: Service, standings: Standings, viewer: Viewer, par
         statements=statements,
         beside=beside,
         privacy_unit=charter.privacy_unit,
-        entries=tuple(LedgerEntry.model_validate_json(entry) for entry in entries),
+        entries=newest,
+        costs=costs,
         alarms=tuple(alarm for alarm in raised if alarm.participant == partner),
         names={one.partner: one.name for one in charter.roster},
         suspension=row,
@@ -87,3 +94,10 @@ def participant_page(service: Service, standings: Standings, viewer: Viewer, par
         n_min=charter.n_min,
         forecast=used_up,
     )
+
+
+def _cost(session: Session, partner: str, entry: LedgerEntry) -> Spent | None:
+    if entry.budget is None or entry.kind not in CHARGES:
+        return None
+    charter = charter_of(session, entry.charter)
+    return spent(Counter([entry.budget.event]), charter.entry(partner).caps.delta, charter.honest)

@@ -184,3 +184,18 @@ def test_a_lifetime_goes_on_under_the_next_charter(driver: RoundDriver, running:
     statements = _section(text, "statements")
     assert statements.count("Charter accepted") == 2
     assert "epoch 2" in statements
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_a_charge_tells_what_it_cost_by_itself(
+    driver: RoundDriver, running: Running, page: str, language: str
+) -> None:
+    driver.join_all()
+    sign_in_as(running, "auditor")
+    history = _section(running.http.get(page, headers={"accept-language": language}).text, "history")
+    delta = driver.charter.entry(driver.names[0]).caps.delta
+    in_sum, alone = (
+        figures.epsilon(figures.counts([driver.plan.event]), delta, one, driver.charter.honest)
+        for one in (Guarantee.IN_SUM, Guarantee.ALONE)
+    )
+    assert history.count(f">{number(in_sum)} / {number(alone)}</td>") == 1, "the charge, and not its reservation"
