@@ -2,6 +2,7 @@
 
 Rules:
 1. A request's line and headers have at most MAX_HEAD_BYTES together; more is answered 400, and the connection ends.
+   So does what stands around a body in chunks, beside as much as the body itself; no header comes after a body.
 2. They must be whole HEAD_SECONDS after the connection, or the request, has begun.
 3. There are at most as many connections as descriptors allow, each with a file that its body goes to. One more
    takes the place of the one that has been without a request the longest; where all have one, it is answered 503.
@@ -83,7 +84,8 @@ class BoundedHttp(HttpToolsProtocol):
     """uvicorn's protocol with rules 1 to 4. Its `limit_concurrency` is the number of rule 3, and one more."""
 
     _in_head = False
-    _head_bytes = 0
+    _bytes = 0
+    _body_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
     _quiet_since = 0.0
@@ -107,16 +109,26 @@ class BoundedHttp(HttpToolsProtocol):
         if self._head_timer is None and (self.cycle is None or self.cycle.response_complete):
             self._start_timer()
         # The parser holds a header until it is whole: what went in is counted, not what came out. The first piece
-        # of a head is not, nor the last; either may hold a body too, and a piece is at most 256 KiB.
-        self._head_bytes += len(data)
+        # of a message is not; it may be another's last, and a piece is at most 256 KiB.
+        self._bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
-            self.send_400_response(f"A request's line and headers have at most {MAX_HEAD_BYTES} bytes.")
+        if self._bytes > MAX_HEAD_BYTES + 2 * self._body_bytes and not self.transport.is_closing():
+            what = "line and headers" if self._in_head else "chunks, beside what they hold,"
+            self.send_400_response(f"A request's {what} have at most {MAX_HEAD_BYTES} bytes.")
 
     def on_message_begin(self) -> None:
         self._in_head = True
-        self._head_bytes = 0
+        self._bytes = self._body_bytes = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._in_head:
+            raise ValueError("a header after the body")
+        super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._body_bytes += len(body)
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         self._in_head = False

@@ -102,6 +102,36 @@ def test_a_long_head_is_refused(port: int, head: bytes) -> None:
     assert b" 200 " not in answer
 
 
+_CHUNKED = _HEAD + b"transfer-encoding: chunked\r\n\r\n"
+
+
+def test_a_body_in_chunks_is_served(port: int) -> None:
+    pieces = [b"%x\r\n%s\r\n" % (size, bytes(size)) for size in (1, 10, 1000, 65536) for _ in range(4)]
+    assert _speak(port, _CHUNKED + b"".join(pieces) + b"0\r\n\r\n").endswith(b"266188")
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"1\r\na\r\n0\r\n", b"1\r\na\r\n0\r\nt: ", b"1;", b'1;a="'],
+    ids=["trailers", "one trailer", "an extension's name", "an extension's value"],
+)
+def test_what_stands_around_chunks_has_an_end(port: int, start: bytes) -> None:
+    """The parser keeps each header, also one after the body, for as long as they come."""
+    line = b"t: v\r\n" if start.endswith(b"0\r\n") else b"v" * 6
+    sent = 0
+    with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
+        try:
+            connection.sendall(_CHUNKED + start)
+            while sent < 64 << 20:
+                connection.sendall(line * 10_000)
+                sent += 60_000
+            came = connection.recv(65536)
+        except (ConnectionResetError, BrokenPipeError):
+            came = b""
+    assert sent < 32 << 20
+    assert came == b"" or came.startswith(b"HTTP/1.1 400")
+
+
 @pytest.mark.parametrize("start", [b"", b"POST / HTTP/1.1\r\nhost:", b"\r\n"])
 def test_a_head_that_does_not_end_in_time(port: int, start: bytes) -> None:
     begun = time.monotonic()

@@ -10,7 +10,7 @@ from tests.simulation.shrink import explained, shrink
 BATCH = 10
 FAST = range(1200, 1220)
 """All of three to five partners: a consortium of each further size is some seconds' work to constitute."""
-MORE = range(180)
+MORE = range(200)
 RECOVERED = (388, 626, 772, 1035, 1147)
 """In these an older backup is put back, and partners hand back what it lacks: nothing is excused by it."""
 
