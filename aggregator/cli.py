@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -101,7 +101,7 @@ def serve(folder: Annotated[Path, typer.Argument()] = Path(SERVICE_SUBFOLDER)) -
 
 @app.command()
 def invite(
-    partner: str,
+    partners: Annotated[list[str], typer.Argument(metavar="PARTNER...")],
     days: Annotated[float, typer.Option(min=0.01, max=90, help="How long the invitation holds.")] = 7.0,
     again: Annotated[
         bool, typer.Option("--again", help="PARTNER lost its folder: its former keys end with its answer.")
@@ -109,15 +109,20 @@ def invite(
     operator: OperatorPath = HERE,
     as_json: Json = False,
 ) -> None:
-    """Make a single-use invitation; its token is shown once."""
+    """Make a single-use invitation for each PARTNER; its token is shown once."""
     with operator_session(operator) as session:
-        invitation = session.client.invite(partner, int(days * 86400), again)
         url = session.folder.settings.url
-    if as_json:
-        show({"partner": partner, "token": invitation.token, "expires": invitation.expires, "url": url}, as_json)
-        return
-    rows = [("service", url), ("token", invitation.token), ("valid until", screens.moment(invitation.expires))]
-    screens.screen.print(screens.facts([("partner", partner), *rows]), soft_wrap=True)
+        made: list[dict[str, Any]] = []
+        try:
+            for partner in partners:
+                one = session.client.invite(partner, int(days * 86400), again)
+                made.append({"partner": partner, "token": one.token, "expires": one.expires, "url": url})
+        finally:
+            # Shown also where a later one fails: no token can be asked for again.
+            if as_json:
+                show(made[0] if len(partners) == len(made) == 1 else {"invitations": made}, as_json)
+            for invitation in () if as_json else made:
+                screens.screen.print(screens.invitation_screen(invitation), soft_wrap=True)
 
 
 @app.command()

@@ -5,8 +5,9 @@ What others wrote is shown through `visible`: it must not draw on the screen on 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -51,6 +52,11 @@ def facts(rows: Sequence[tuple[str, str]]) -> Table:
 
 def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def invitation_screen(made: Mapping[str, Any]) -> Table:
+    rows = [("service", made["url"]), ("token", made["token"]), ("valid until", moment(made["expires"]))]
+    return facts([("partner", made["partner"]), *rows])
 
 
 def enrolment_screen(enrolment: Enrolment) -> Table:

@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 
 from sqlalchemy import select
 
@@ -84,14 +84,21 @@ def make_seal(service: Service, round_digest: str, pool: Executor) -> None:
 def _add(
     service: Service, round_digest: str, partners: list[str], size: int, shard_bytes: int, pool: Executor
 ) -> list[bytes]:
-    digests: list[bytes] = []
-    for index, offset in enumerate(range(0, size, shard_bytes)):
+    """The digests of the sum's shards, as many of which are made at once as the service has workers."""
+
+    def add(index: int) -> bytes:
         paths = [str(service.blobs.path(shard_name(round_digest, partner, index))) for partner in partners]
         with service.blobs.writer(sum_name(round_digest, index)) as writer:
-            job = pool.submit(sum_shard, paths, str(writer.path), min(shard_bytes, size - offset))
-            digests.append(job.result())
+            job = pool.submit(sum_shard, paths, str(writer.path), min(shard_bytes, size - index * shard_bytes))
+            digest: bytes = job.result()
             writer.publish()
-    return digests
+        return digest
+
+    waiting = ThreadPoolExecutor(service.settings.sum_workers, "seal")
+    try:
+        return list(waiting.map(add, range(-(-size // shard_bytes))))
+    finally:
+        waiting.shutdown(cancel_futures=True)
 
 
 def sum_digests(service: Service, round_digest: str) -> bytes:

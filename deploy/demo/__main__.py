@@ -72,7 +72,7 @@ def constitute(console: Console, consortia: Sequence[Consortium], deal: Deal) ->
     start = time.monotonic()
     campaigns = []
     with bar(console) as progress:
-        task = progress.add_task("folders", total=len(consortia) * (3 + 2 * len(PARTNERS)))
+        task = progress.add_task("folders", total=len(consortia) * (4 + 2 * len(PARTNERS)))
 
         def step(what: str) -> None:
             progress.update(task, description=what, advance=1)

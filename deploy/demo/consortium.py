@@ -178,14 +178,16 @@ class Consortium:
         self.server("init", str(self.folder), "--port", str(_free_port()))
         self.start_service()
         held = dict(zip(self.terms.partners, records, strict=True))
+        step("invitations")
+        invited = json.loads(self.server("invite", *self.terms.partners, "--json"))["invitations"]
+        tokens = {one["partner"]: one["token"] for one in invited}
 
         def enrol(partner: str) -> None:
-            step(f"invite and enrol {partner}")
-            token = json.loads(self.server("invite", partner, "--json"))["token"]
+            step(f"enrol {partner}")
             folder = self.partner_folder(partner)
             folder.mkdir(parents=True, mode=0o700)
             (folder / "partner.toml").write_text(self._partner_toml(partner, held[partner]), encoding="utf-8")
-            (folder / "invitation").write_text(token, encoding="ascii")
+            (folder / "invitation").write_text(tokens[partner], encoding="ascii")
             self.partner(partner, "enrol", "--token-file", str(folder / "invitation"))
             self.server("approve", partner, "--yes")
 

@@ -22,7 +22,7 @@ from privacy.report import figures
 from privacy.report.budget_report import EntryCost, Spent
 from privacy.report.lifetime import charter_of, spent
 
-NEWEST: Final = 50
+NEWEST: Final = 20
 
 
 @dataclass(frozen=True)

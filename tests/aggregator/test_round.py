@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from fastapi.testclient import TestClient
@@ -29,6 +31,14 @@ from tests.consortium import SeededSource, TestConsortium, done, refused
 
 def test_the_published_sum_is_the_sum_of_the_uploads(driver: RoundDriver) -> None:
     shown = driver.to_opening()
+    assert_the_sum_is_published(driver)
+    seal = parse_signed(Seal, canonical(shown["seal"]))
+    verify(seal, {SERVER: driver.charter.server_keys})
+    assert seal.body.partners == tuple(driver.names)
+
+
+def assert_the_sum_is_published(driver: RoundDriver) -> None:
+    shown = driver.document()
     expected = np.zeros(driver.words, dtype=object)
     for name in driver.names:
         expected = (expected + driver.vector(name).astype(object)) % MODULUS
@@ -44,9 +54,6 @@ def test_the_published_sum_is_the_sum_of_the_uploads(driver: RoundDriver) -> Non
     merkle.check_root([merkle.shard_digest(shard) for shard in shards], shown["seal"]["body"]["sum"]["root"], count)
     published = np.frombuffer(b"".join(shards), dtype="<u8")
     assert published.tolist() == expected.tolist()
-    seal = parse_signed(Seal, canonical(shown["seal"]))
-    verify(seal, {SERVER: driver.charter.server_keys})
-    assert seal.body.partners == tuple(driver.names)
 
 
 def test_a_round_ends_confirmed_and_its_ledger_verifies(driver: RoundDriver) -> None:
@@ -145,6 +152,37 @@ def test_a_sum_that_a_crash_cut_off_is_made_again_alike(tmp_path: Path) -> None:
             make_seal(again.state.service, driver.plan.digest, pool)
             assert driver.document()["seal"] == shown["seal"]
             assert not list((settings.blobs / "incoming").iterdir())
+
+
+class Together(Executor):
+    """Takes a job only once as many as `jobs` are there."""
+
+    def __init__(self, jobs: int) -> None:
+        self._all = threading.Barrier(jobs)
+
+    def submit(self, job: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
+        self._all.wait(20)
+        ended: Future[Any] = Future()
+        ended.set_result(job(*given, **named))
+        return ended
+
+
+def test_as_many_shards_are_added_at_once_as_there_are_workers(tmp_path: Path) -> None:
+    consortium = TestConsortium()
+    settings = consortium.server_folder(tmp_path / "server").model_copy(update={"sum_workers": 3})
+    pool = Together(3)
+    app = create_app(settings, consortium.clock, SeededSource("together"), pool)
+    http = TestClient(app)  # without its lifespan: nothing moves on by itself
+    driver = RoundDriver(consortium, http, *consortium.constitute(http))
+    assert len(driver.shards(driver.names[0])) == 3
+    for name in driver.names:
+        done(driver.join(name), 201)
+    advance(app.state.service)
+    for name in driver.names:
+        driver.upload(name)
+    advance(app.state.service)
+    make_seal(app.state.service, driver.plan.digest, pool)
+    assert_the_sum_is_published(driver)
 
 
 def test_a_deadline_makes_a_cohort_of_those_who_came(tmp_path: Path) -> None:
