@@ -68,6 +68,24 @@ def test_the_opened_sum_is_the_integer_sum(width: int, n: int) -> None:
 
 
 @pytest.mark.parametrize("width", WIDTHS)
+def test_the_opened_sum_is_exact_for_every_number_of_partners(width: int) -> None:
+    """n = 1 to 64, each one more upload than before; random values, and both extremes among them."""
+    layout = LaneLayout(width, 64)
+    rng = np.random.default_rng(width)
+    length = layout.values_per_polynomial
+    expected, key = np.zeros(length, dtype=np.int64), np.zeros(DEGREE, dtype=np.int64)
+    total = np.zeros(DEGREE, dtype=np.uint64)
+    for n in range(1, 65):
+        values = rng.integers(-layout.offset, layout.offset + 1, length)
+        values[: length // 4], values[-length // 4 :] = layout.offset, -layout.offset
+        upload = encrypt(values, layout, R, J, seed_of(n), POLYNOMIAL_BYTES)
+        total = modular_sum([total, words_of(upload.shards)], DEGREE)
+        key += upload.key.s
+        expected += values
+        assert np.array_equal(opened(total, key, n, layout, length), expected)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_extremes_in_every_lane(width: int, sign: int) -> None:
     n = 10
