@@ -126,7 +126,7 @@ def test_the_operator_conducts_a_sum_of_canaries_between_rounds_of_training(tmp_
                     assert isinstance(item, Attempt)
                     joined = agent.join(item)
                     agent.contribute(joined, np.zeros(joined.plan.layout.length, dtype=np.int32))
-                    return agent.finish(joined, item.state)
+                    return agent.finish(joined)
                 raise AssertionError("stopped")
 
         def alongside(act: Any, *work: Any) -> dict[str, Any]:
