@@ -23,3 +23,14 @@ def held(lock: Path, otherwise: FolderInUse) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def in_turn(lock: Path) -> Iterator[None]:
+    """Waits for whoever holds it: for a change that reads a file before it writes it."""
+    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter, ValidationError
 
-from aggregator.folder_lock import held
+from aggregator.folder_lock import held, in_turn
 from aggregator.operator.durable import write_whole
 from privacy.errors import ConfigurationError, FolderInUse, KeystoreLocked
 from privacy.protocol.canonical import canonical, digest
@@ -44,6 +44,7 @@ SETTINGS_FILE = "operator.toml"
 APPROVALS_FILE = "approvals.json"
 PLANS_FILE = "plans.jsonl"
 _LOCK_FILE = "conductor.lock"
+_APPROVALS_LOCK = "approvals.lock"
 _APPROVALS: TypeAdapter[dict[str, str]] = TypeAdapter(dict[PartnerId, Digest])
 
 
@@ -111,7 +112,9 @@ class OperatorFolder:
             ) from None
 
     def remember_approval(self, partner: str, enrolment: str) -> None:
-        write_whole(self.path / APPROVALS_FILE, canonical({**self.approvals(), partner: enrolment}))
+        """Two commands at once keep both approvals."""
+        with in_turn(self.path / _APPROVALS_LOCK):
+            write_whole(self.path / APPROVALS_FILE, canonical({**self.approvals(), partner: enrolment}))
 
     @property
     def conductor_name(self) -> str:

@@ -1,10 +1,13 @@
 """The operator's folder and its record of signed plans: what a crash, another process or a stranger may find."""
 
 import stat
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from aggregator.operator import durable
+from aggregator.operator import folder as operator_folder
 from aggregator.operator.folder import (
     KEY_FILE,
     PASSPHRASE_VARIABLE,
@@ -128,6 +131,21 @@ def test_approvals_are_remembered(folder):
     (made.path / "approvals.json").write_text('{"ash": 1}')
     with pytest.raises(ConfigurationError):
         made.approvals()
+
+
+def test_approvals_at_once_are_all_remembered(folder, monkeypatch):
+    made = folder[1]
+    honest = operator_folder.write_whole
+
+    def slow(path, content):
+        time.sleep(0.02)
+        honest(path, content)
+
+    monkeypatch.setattr(operator_folder, "write_whole", slow)
+    names = [f"partner-{place}" for place in range(6)]
+    with ThreadPoolExecutor(6) as commands:
+        list(commands.map(lambda name: made.remember_approval(name, "00" * 32), names))
+    assert sorted(made.approvals()) == names
 
 
 def test_one_conductor_a_folder(folder):
