@@ -179,6 +179,9 @@ class Agent:
         """Whether the charter's delta is small enough for so many records. Raises UnsafeParameters."""
         self.policy.check_records(self.charter, self.partner.name, records)
 
+    def notice(self, text: str) -> None:
+        self.partner.progress.notice(text)
+
     def keystream_for(self, joined: JoinedAttempt, purpose: str) -> Keystream:
         """A keystream for this attempt alone: its seed is hedged with the device secret, R and J (protocol 5.1)."""
         seed = hedged_seed(

@@ -42,6 +42,7 @@ from client_sdk.training import (
     statistics_contribution,
 )
 from privacy.dp.mechanism import PROBES
+from privacy.dp.privatise import private_mean
 from privacy.errors import AttemptOver, UnsafeParameters, WrongState
 from privacy.protocol.messages import Campaign, Plan
 from privacy.protocol.plan_checks import check_noise_error
@@ -91,9 +92,15 @@ class Round:
 
         train_set: tensors with a row for each record, or a map-style dataset. loss_fn(model, batch): one loss a
         record, shape [b]; the batch is a tuple of tensors [b, ...]. Raises UnsupportedModel, before anything is
-        joined in the first round of a loop; WrongState if called twice or in a statistics round. Where the attempt
-        ended before a cohort with this partner came, nothing is trained and `over` says so.
+        joined in the first round of a loop; WrongState if called twice. Where the attempt ended before a cohort
+        with this partner came, nothing is trained and `over` says so. A statistics round takes nothing of the
+        training set: this partner's noise goes into it, so that a loop outlives an audit between its rounds.
         """
+        if self.kind == "statistics":
+            self._rounds.agent.notice(
+                f"round {self.number} is a statistics round: this partner adds noise, and no record"
+            )
+            return
         self._require("training")
         self._rounds.train(self, Records(train_set), loss_fn)
 
@@ -252,7 +259,8 @@ class Rounds:
         """The private denominator is the campaign's over the size of the roster: public, and one for all."""
         if made.private_gradient is not None:
             denominator = self.campaign.denominator / self.agent.charter.n_max
-            self._private.prepare_gradient(current.attempt.round_digest, made.private_gradient / denominator)
+            mean = private_mean(made.private_gradient, denominator)
+            self._private.prepare_gradient(current.attempt.round_digest, mean)
         elif made.private_values is not None:
             self._private.prepare_values(current.attempt.round_digest, made.private_values)
 

@@ -237,9 +237,9 @@ def to_mean(sum_values: NDArray[np.int64], plan: MechanismPlan, denominator: flo
     return sum_values.astype(np.float64) * (plan.unit / denominator)
 
 
-def private_mean(update: PrivatisedUpdate, denominator: float) -> NDArray[np.float64]:
-    """The noised private gradient over a denominator of the partner's plan: float64[private_dimension]."""
-    return update.private / denominator
+def private_mean(noised_sum: NDArray[np.float64], denominator: float) -> NDArray[np.float64]:
+    """The noised private gradient over a public denominator: float64[private_dimension]."""
+    return noised_sum / denominator
 
 
 def quantise_update(update: NDArray[np.float64], scale: float, bound: int) -> NDArray[np.int32]:

@@ -47,6 +47,9 @@ class FakeAgent:
     def current_state(self, campaign: Campaign) -> ModelState:
         return self.state
 
+    def notice(self, text: str) -> None:
+        self.calls.append(text)
+
     def follow(self, campaign: Campaign, state: ModelState, until: int | None = None) -> Iterator[Attempt]:
         self.state = state
         for number in range(1, self.rounds + 1):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from client_sdk.model_state import ModelState, genesis
 from client_sdk.per_record import Batch
-from client_sdk.rounds import Pace, Rounds
+from client_sdk.rounds import Pace, Round, Rounds
 from client_sdk.session import Consortium
 from client_sdk.shared_parameters import flatten, shapes, split_parameters
 from privacy.dp.events import PrivacyEvent
@@ -160,6 +160,24 @@ def test_one_contribution_a_round(tmp_path: Path) -> None:
             rnd.contribute(records(30), loss_fn)
         with pytest.raises(WrongState, match="statistics"):
             rnd.contribute_statistics(np.zeros((1, 21), dtype=np.float32))
+
+
+def test_a_statistics_round_takes_no_record_of_a_training_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An audit between rounds of training: the loop adds its noise, and goes on."""
+    agent = agent_in(tmp_path, rounds=2)
+    monkeypatch.setattr(Round, "kind", property(lambda self: "statistics" if self.number == 1 else "training"))
+    trained = []
+    for rnd in rounds_of(agent, linear()):
+        rnd.contribute(records(30), loss_fn)
+        trained.append(rnd.contributed)
+    assert trained == [False, True]
+    assert [call for call in agent.calls if "statistics" in call] == [
+        "round 1 is a statistics round: this partner adds noise, and no record"
+    ]
+    assert [call for call in agent.calls if call.startswith("contribute")] == ["contribute 1", "contribute 2"]
+    assert np.abs(agent.uploads[0]).max() > 0
 
 
 def test_an_attempt_without_this_partner_is_passed_over(tmp_path: Path) -> None:

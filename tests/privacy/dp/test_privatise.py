@@ -205,7 +205,7 @@ def test_the_mean_comes_back_in_the_gradients_units() -> None:
     deviation = plan.unit * plan.sigma_units * math.sqrt(3) / 150
     assert mean == pytest.approx(gradient[0], abs=5 * deviation)
     heads = privatise(RecordSum(plan_for(1, private_dimension=3)), Keystream(SEED))
-    assert private_mean(heads, 2.0).tolist() == (heads.private / 2.0).tolist()
+    assert private_mean(heads.private, 2.0).tolist() == (heads.private / 2.0).tolist()
 
 
 def test_quantised_updates_are_clamped_and_come_back() -> None:
