@@ -87,7 +87,7 @@ def init(
     made = {"service": str(service), "operator": str(operator), "url": url}
     show(made, as_json)
     if not as_json:
-        screens.screen.print(f"serve it: chorale-server serve {service}", soft_wrap=True)
+        screens.screen.print(f"serve it: chorale-server serve {service}")
 
 
 @app.command()
@@ -122,7 +122,7 @@ def invite(
             if as_json:
                 show(made[0] if len(partners) == len(made) == 1 else {"invitations": made}, as_json)
             for invitation in () if as_json else made:
-                screens.screen.print(screens.invitation_screen(invitation), soft_wrap=True)
+                screens.screen.print(screens.invitation_screen(invitation))
 
 
 @app.command()

@@ -24,6 +24,7 @@ from privacy.protocol.messages import Charter, OfficerConsent, Signed, SigningKe
 from privacy.protocol.sealed_file import open_secret, seal_secret
 from privacy.protocol.signing import SEED_BYTES, SigningKey, sign, verify
 from privacy.randomness import RandomSource
+from privacy.typed_paths import writing
 
 PASSPHRASE_VARIABLE: Final = "CHORALE_OFFICER_PASSPHRASE_FILE"  # noqa: S105 - the name of a variable
 KEPT: Final = "officer consent "
@@ -38,8 +39,10 @@ def create_officer_key(private: Path, public: Path, prompt: Passphrase | None, s
             raise ConfigurationError("a new file for the officer's key", f"{path}, which exists", "name another")
     key = SigningKey.generate(source)
     secret = seal_secret(_VERSION + key.private_bytes(), ask(prompt, PASSPHRASE_VARIABLE), source)
-    write_durably(private, secret)
-    write_durably(public, canonical(key.public.model_dump(mode="json")) + b"\n")
+    with writing(private):
+        write_durably(private, secret)
+    with writing(public):
+        write_durably(public, canonical(key.public.model_dump(mode="json")) + b"\n")
     return key.public
 
 

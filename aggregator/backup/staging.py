@@ -30,8 +30,8 @@ def staged(target: Path) -> Iterator[Path]:
     Raises ConfigurationError where the name is taken, FolderInUse, StorageFull.
     """
     target = target.expanduser().absolute()
-    staging = target.with_name(target.name + _SUFFIX)
     _require_free(target)
+    staging = target.with_name(target.name + _SUFFIX)
     try:
         staging.mkdir(parents=True, exist_ok=True, mode=0o700)
         busy = FolderInUse(f"no other process that writes {staging}", "one that does", "wait until it has ended")

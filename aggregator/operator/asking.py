@@ -35,7 +35,7 @@ def confirm(shown: RenderableType | None, question: str, yes: bool) -> None:
     if yes:
         return
     if shown is not None:
-        screens.errors.print(shown)
+        screens.errors.print(shown, soft_wrap=True)
     if not at_a_terminal():
         raise ConfigurationError("a person who says yes", "no terminal", "read it, then run again with --yes")
     typer.confirm(question, abort=True, err=True)
@@ -45,7 +45,7 @@ def show(values: Mapping[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(values, indent=2))
     else:
-        screens.screen.print(screens.facts([(name, str(value)) for name, value in values.items()]), soft_wrap=True)
+        screens.screen.print(screens.facts([(name, str(value)) for name, value in values.items()]))
 
 
 def print_line(line: str) -> None:

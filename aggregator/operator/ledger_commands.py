@@ -10,10 +10,10 @@ import typer
 from aggregator.operator.asking import show
 from aggregator.operator.durable import write_pieces
 from aggregator.operator.options import HERE, Json, OperatorPath, operator_session
-from privacy.errors import ConfigurationError
 from privacy.ledger.export import read_file, with_entries
 from privacy.ledger.verification import verify_export
 from privacy.ledger.verified_export import VerifiedExport
+from privacy.typed_paths import reading, writing
 
 app = typer.Typer(no_args_is_help=True, help="The ledger as a file that verifies without the service.")
 
@@ -25,7 +25,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the ledger with charters, checkpoint and countersignatures, and verify what was written."""
-    with operator_session(operator) as session:
+    with operator_session(operator) as session, writing(file):
         write_pieces(file, with_entries(session.client.ledger_preamble(), session.client.ledger))
     _show(_verified(file, None), as_json)
 
@@ -41,11 +41,8 @@ def verify(
 
 
 def _verified(file: Path, charter: str | None) -> VerifiedExport:
-    try:
-        with file.open("rb") as stream:
-            return verify_export(read_file(stream), charter)
-    except OSError as error:
-        raise ConfigurationError(f"a file at {file}", str(error.strerror), "check its name") from None
+    with reading(file), file.open("rb") as stream:
+        return verify_export(read_file(stream), charter)
 
 
 def _show(found: VerifiedExport, as_json: bool) -> None:

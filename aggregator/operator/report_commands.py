@@ -18,12 +18,13 @@ from aggregator.operator.options import (
     OperatorPath,
     operator_session,
 )
-from privacy.errors import BadSignature, ConfigurationError
+from privacy.errors import BadSignature
 from privacy.ledger.export import read_file
 from privacy.protocol.identifiers import SERVER
 from privacy.report.catalogue import DEFAULT_LANGUAGE
 from privacy.report.recompute import described
 from privacy.report.signature import SUFFIX, UNKNOWN_STATUS, Known, format_of, verify_report
+from privacy.typed_paths import beside, reading, writing
 
 app = typer.Typer(help="Report on privacy budgets, and check such a report.")
 
@@ -49,11 +50,13 @@ def report(
     with operator_session(operator) as session:
         charter = session.charter_in_force()
         signature, raw = session.client.report(wanted, language, participant, first, last)
-    found = verify_report(raw, signature, Known.charter(charter.digest))
+    known = Known("the operator's own key", charters=frozenset([charter.digest]))
+    found = verify_report(raw, signature, known)
     if found.signer != SERVER or found.statement.participant != (participant or None):
         raise BadSignature("the service's report on what was asked for", "another", "ask again; trust none of it")
-    write_pieces(file, [raw])
-    write_pieces(file.with_name(file.name + SUFFIX), [signature])
+    with writing(file):
+        write_pieces(file, [raw])
+        write_pieces(beside(file, SUFFIX), [signature])
     show({"file": str(file), **found.described()}, as_json)
 
 
@@ -74,7 +77,7 @@ def verify(
     Its charter must be --charter, or signed by the operator whose folder this is. Where neither is known, status 3.
     """
     known = _known(charter, operator)
-    show(_checked(file, signature or file.with_name(file.name + SUFFIX), known, ledger), as_json)
+    show(_checked(file, signature or beside(file, SUFFIX), known, ledger), as_json)
     if known is None:
         raise typer.Exit(UNKNOWN_STATUS)
 
@@ -91,11 +94,9 @@ def _known(charter: str | None, operator: Path | None) -> Known | None:
 
 
 def _checked(file: Path, signature: Path, known: Known | None, ledger: Path | None) -> dict[str, Any]:
-    try:
-        raw, beside = file.read_bytes(), signature.read_bytes()
+    with reading(file):
+        raw, signed = file.read_bytes(), signature.read_bytes()
         if ledger is None:
-            return described(raw, beside, known, None)
+            return described(raw, signed, known, None)
         with ledger.open("rb") as stream:
-            return described(raw, beside, known, read_file(stream))
-    except OSError as error:
-        raise ConfigurationError(f"a file at {error.filename}", str(error.strerror), "check its name") from None
+            return described(raw, signed, known, read_file(stream))

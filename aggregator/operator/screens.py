@@ -24,7 +24,8 @@ from privacy.protocol.printable import visible
 from privacy.protocol.words import words
 
 errors = Console(stderr=True)
-screen = Console()
+# A hash or a link that is copied from the screen must be one line: the terminal wraps it, and it is none of ours.
+screen = Console(soft_wrap=True)
 
 
 def show_error(error: ChoraleError) -> None:
@@ -40,26 +41,23 @@ def show_error(error: ChoraleError) -> None:
     errors.print(grid)
 
 
-def facts(rows: Sequence[tuple[str, str]]) -> Table:
-    """Name and value, one a line; a hash is folded, never cut."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in rows:
-        grid.add_row(Text(name, style="bold"), Text(visible(value)))
-    return grid
+def facts(rows: Sequence[tuple[str, str]]) -> Text:
+    """Name and value, one a line that is never broken: a hash or a link in it can be copied."""
+    width = max((len(name) for name, _ in rows), default=0)
+    lines = [Text.assemble((name.ljust(width), "bold"), "  ", visible(value)) for name, value in rows]
+    return Text("\n").join(lines)
 
 
 def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
-def invitation_screen(made: Mapping[str, Any]) -> Table:
+def invitation_screen(made: Mapping[str, Any]) -> Text:
     rows = [("service", made["url"]), ("token", made["token"]), ("valid until", moment(made["expires"]))]
     return facts([("partner", made["partner"]), *rows])
 
 
-def enrolment_screen(enrolment: Enrolment) -> Table:
+def enrolment_screen(enrolment: Enrolment) -> Text:
     caps = enrolment.caps
     return facts(
         [
@@ -101,7 +99,7 @@ def charter_screen(charter: Charter, costs: Sequence[Cost], chosen: OrderChoice 
     return Group(*parts)
 
 
-def campaign_screen(campaign: Campaign) -> Table:
+def campaign_screen(campaign: Campaign) -> Text:
     rule = campaign.update_rule.model_dump(mode="json")
     return facts(
         [

@@ -30,6 +30,7 @@ from client_sdk.terminal import passphrase_prompt
 from privacy.errors import ConfigurationError, ServiceUnavailable
 from privacy.protocol.messages import Charter
 from privacy.protocol.words import words
+from privacy.typed_paths import writing
 
 charter_app = typer.Typer(no_args_is_help=True, help="Show and accept the consortium's charter.")
 
@@ -118,7 +119,8 @@ def consent(
         typer.confirm("Are these the words of the charter that you have read?", abort=True)
     opened = officer_consent.load_officer_key(key, passphrase_prompt())
     signed = officer_consent.give_consent(digest, partner, opened)
-    write_durably(file, signed.canonical_bytes + b"\n")
+    with writing(file):
+        write_durably(file, signed.canonical_bytes + b"\n")
     out().print(f"{file}: pass it to `chorale-partner charter accept --consent`.")
 
 

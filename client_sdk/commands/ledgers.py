@@ -12,11 +12,11 @@ import typer
 from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_to_read, out, print_json
 from client_sdk.durable import write_pieces
 from client_sdk.partner import Partner
-from privacy.errors import ConfigurationError
 from privacy.ledger.export import own_export, read_file, with_entries
 from privacy.ledger.verification import verify_export
 from privacy.ledger.verified_export import VerifiedExport
 from privacy.protocol.messages import ChainHead, OwnCheckpoint
+from privacy.typed_paths import reading, writing
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Ledgers as files that verify without the service.")
 
@@ -39,10 +39,12 @@ def export(
     """
     with open_to_read(config) as partner:
         if of is Of.own:
-            write_pieces(file, own_lines(partner))
+            with writing(file):
+                write_pieces(file, own_lines(partner))
             found = _verified(file, partner.charter.digest, ())
         else:
-            write_pieces(file, with_entries(partner.service.ledger_preamble(), partner.service.ledger))
+            with writing(file):
+                write_pieces(file, with_entries(partner.service.ledger_preamble(), partner.service.ledger))
             found = _verified(file, partner.charter.digest, partner.ledger_watch.seen())
     _show(found, json)
 
@@ -64,7 +66,7 @@ def recovery(
     """Write what this partner holds of the consortium, for a service that was restored from an old backup."""
     from client_sdk.handing_back import recovery_lines
 
-    with open_to_read(config) as partner:
+    with open_to_read(config) as partner, writing(file):
         write_pieces(file, recovery_lines(partner))
     out().print(f"{file}: give it to the operator, for `chorale-server recover`.", markup=False)
 
@@ -78,11 +80,8 @@ def own_lines(partner: Partner) -> Iterator[bytes]:
 
 
 def _verified(file: Path, charter: str | None, seen: Iterable[ChainHead]) -> VerifiedExport:
-    try:
-        with file.open("rb") as stream:
-            return verify_export(read_file(stream), charter, seen=seen)
-    except OSError as error:
-        raise ConfigurationError(f"a file at {file}", str(error.strerror), "check its name") from None
+    with reading(file), file.open("rb") as stream:
+        return verify_export(read_file(stream), charter, seen=seen)
 
 
 def _show(found: VerifiedExport, as_json: bool) -> None:

@@ -17,9 +17,8 @@ from client_sdk.commands.options import (
     out,
     print_json,
 )
-from client_sdk.durable import make_folder, write_durably
+from client_sdk.durable import write_durably
 from client_sdk.partner import accepted_charters
-from privacy.errors import ConfigurationError
 from privacy.ledger.export import read_file
 from privacy.protocol.messages import CharterAcceptance
 from privacy.report.catalogue import DEFAULT_LANGUAGE
@@ -27,6 +26,7 @@ from privacy.report.period import period_of
 from privacy.report.recompute import described
 from privacy.report.render import rendered
 from privacy.report.signature import SUFFIX, UNKNOWN_STATUS, Known, format_of, sign_report
+from privacy.typed_paths import beside, reading, writing
 
 report_app = typer.Typer(help="Report on the privacy budget, and check such a report.")
 
@@ -60,11 +60,10 @@ def report(
         for file, wanted in zip(files, forms, strict=True):
             raw = rendered(made, wanted, language)
             signature = sign_report(made, wanted, raw, charter, [acceptance], partner.name, partner.keys.signing)
-            make_folder(file.parent)
-            beside = file.with_name(file.name + SUFFIX)
-            write_durably(file, raw)
-            write_durably(beside, signature.canonical_bytes)
-            out().print(f"{file} and {beside}", markup=False)
+            with writing(file):
+                write_durably(file, raw)
+                write_durably(beside(file, SUFFIX), signature.canonical_bytes)
+            out().print(f"{file} and {beside(file, SUFFIX)}", markup=False)
 
 
 @report_app.command()
@@ -86,7 +85,7 @@ def verify(
     Its charter must be --charter, or one that this partner accepted. Where neither is known, status 3.
     """
     known = _known(charter, config)
-    said = _checked(file, signature or file.with_name(file.name + SUFFIX), known, ledger)
+    said = _checked(file, signature or beside(file, SUFFIX), known, ledger)
     if json:
         print_json(said)
     else:
@@ -106,11 +105,9 @@ def _known(charter: str | None, config: Path | None) -> Known | None:
 
 
 def _checked(file: Path, signature: Path, known: Known | None, ledger: Path | None) -> dict[str, Any]:
-    try:
-        raw, beside = file.read_bytes(), signature.read_bytes()
+    with reading(file):
+        raw, signed = file.read_bytes(), signature.read_bytes()
         if ledger is None:
-            return described(raw, beside, known, None)
+            return described(raw, signed, known, None)
         with ledger.open("rb") as stream:
-            return described(raw, beside, known, read_file(stream))
-    except OSError as error:
-        raise ConfigurationError(f"a file at {error.filename}", str(error.strerror), "check its name") from None
+            return described(raw, signed, known, read_file(stream))

@@ -2,48 +2,22 @@
 
 import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 
-import httpx
 import pytest
-from fastapi.testclient import TestClient
 from typer.testing import CliRunner
 
 from aggregator import cli
-from aggregator.app import create_app
-from aggregator.operator import asking, options
-from aggregator.operator.folder import PASSPHRASE_VARIABLE, open_operator_folder
-from aggregator.operator.session import open_session
+from aggregator.operator import asking
+from aggregator.operator.folder import open_operator_folder
 from aggregator.rounds.oversight import resume, suspend, tighten_caps
-from aggregator.settings import Settings
 from aggregator.storage.sessions import CONSORTIUM, Viewer
 from privacy.errors import BadSignature, ChoraleError, DigestMismatch, LedgerBroken
 from privacy.protocol.canonical import canonical
 from privacy.protocol.messages import Charter, parse_signed
 from privacy.report.budget_report import BudgetReport
 from privacy.report.signature import UNKNOWN_STATUS
-from tests.aggregator.operator.choir import DRAFT, Choir
-from tests.consortium import SeededSource, TestConsortium, done
-
-
-@pytest.fixture
-def choir(tmp_path, monkeypatch):
-    (tmp_path / "passphrase").write_text("pass")
-    monkeypatch.setenv(PASSPHRASE_VARIABLE, str(tmp_path / "passphrase"))
-    made = CliRunner().invoke(cli.app, ["init", str(tmp_path), "--shard-bytes", "32768", "--json"])
-    assert made.exit_code == 0, made.output
-    consortium = TestConsortium()
-    consortium.operator = open_operator_folder(tmp_path / "operator").load_key("pass")
-    with ThreadPoolExecutor(1) as pool:
-        app = create_app(Settings.load(tmp_path / "service"), consortium.clock, SeededSource("service"), pool)
-        with TestClient(app) as http:
-            choir = Choir(tmp_path, http, consortium)
-            transport = httpx.MockTransport(choir.answer)
-            monkeypatch.setattr(
-                options.sessions, "open_session", partial(open_session, clock=consortium.clock, transport=transport)
-            )
-            yield choir
+from tests.aggregator.operator.choir import DRAFT
+from tests.consortium import done
 
 
 def test_several_are_invited_at_once_and_no_token_is_lost_where_one_fails(choir):
@@ -116,6 +90,7 @@ def test_the_services_report_is_fetched_verified_by_the_operators_key_and_comput
         file = choir.folder / "report.json"
         made = choir.json("report", "--out", str(file), *about)
         assert (made["signed by"], made["about"]) == ("the service", about[-1] if about else "the whole consortium")
+        assert made["charter known"] == "yes, from the operator's own key"
         said = json.loads(choir.run("report", "verify", str(file), "--ledger", str(ledger), "--json").stdout)
         assert said["charter known"] == "yes, from the operator's own key"
         assert said["accepted by"] == ", ".join(choir.consortium.names)
@@ -260,7 +235,7 @@ def test_a_person_reads_the_words_before_saying_yes(choir, monkeypatch):
     choir.enrol("partner-01")
     monkeypatch.setattr(asking, "at_a_terminal", lambda: True)
     shown = []
-    monkeypatch.setattr(asking.screens.errors, "print", shown.append)
+    monkeypatch.setattr(asking.screens.errors, "print", lambda screen, **_: shown.append(screen))
     monkeypatch.setattr(asking.typer, "confirm", lambda question, **_: shown.append(question))
     assert choir.run("approve", "partner-01").exit_code == 0
     assert len(shown) == 2
