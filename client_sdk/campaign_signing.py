@@ -2,7 +2,7 @@
 
 Rules:
 1. A genesis gets a new salt each time that one is made, and with it another hash. So what was drafted is written
-   down before it is posted, and the same file again posts that.
+   down before it is posted, and the same file again posts that. Nothing is drafted before the charter is in force.
 2. The same file means the same bytes, of the model or state that it names as well. Another one under the same name
    and charter is refused: who asks for a campaign by name must not get one of two.
 """
@@ -16,7 +16,7 @@ from typing import Final
 from client_sdk import states
 from client_sdk.agent import Agent
 from client_sdk.campaign_file import CampaignFile, draft, read_campaign_file
-from privacy.errors import Conflict
+from privacy.errors import Conflict, WrongState
 from privacy.protocol.canonical import canonical, parse
 from privacy.protocol.messages import Campaign
 
@@ -31,6 +31,7 @@ def sign_once(agent: Agent, path: Path) -> Campaign:
     fact = f"{_DRAFTED}{charter} {described.name}"
     raw = partner.journal.fact(fact)
     if raw is None:
+        _require_in_force(agent)
         campaign, state = draft(path, charter, partner.outside.source)
         states.StateFolder(partner, campaign.digest).keep(state)
         kept = {"files": files, "campaign": campaign.model_dump(mode="json")}
@@ -48,6 +49,17 @@ def sign_once(agent: Agent, path: Path) -> Campaign:
     if genesis is not None:  # else it has been trained on since, so everyone had it
         agent.publish_genesis(campaign, genesis)
     return campaign
+
+
+def _require_in_force(agent: Agent) -> None:
+    """Before that the service takes no campaign, and the name would be used up for nothing."""
+    signed, _, in_force = agent.partner.service.latest_charter()
+    if signed.digest == agent.charter.digest and not in_force:
+        raise WrongState(
+            "a charter that every partner has accepted",
+            "one that is not in force yet",
+            "wait for the acceptances, then sign this file again",
+        )
 
 
 def _digest_of(path: Path, described: CampaignFile) -> str:

@@ -23,7 +23,7 @@ from client_sdk.policy import Policy
 from client_sdk.service import Service
 from client_sdk.settings import LoadedSettings, load_settings
 from client_sdk.transport import LONG_POLL_SECONDS, Transport
-from privacy.errors import LedgerBroken, NotAllowed, WeakerThanCharter
+from privacy.errors import ConfigurationError, LedgerBroken, NotAllowed, WeakerThanCharter
 from privacy.ledger.export import preamble_messages
 from privacy.protocol.canonical import digest
 from privacy.protocol.identifiers import OPERATOR, ZERO_DIGEST
@@ -126,6 +126,12 @@ def accept_charter(partner: Partner, offered: Offered, confirmed_digest: str, co
     Raises WeakerThanCharter, UnsafeParameters, PolicyRefused, NotAllowed.
     """
     charter = offered.charter
+    if len(confirmed_digest) != len(charter.digest):
+        raise ConfigurationError(
+            f"a charter's hash of {len(charter.digest)} hex characters",
+            f"{len(confirmed_digest)}",
+            "copy it whole, as charter show prints it",
+        )
     if charter.digest != confirmed_digest:
         raise WeakerThanCharter(
             f"the charter that was confirmed, {confirmed_digest}",

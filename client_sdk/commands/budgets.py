@@ -15,7 +15,7 @@ from client_sdk.commands.options import DEFAULT_CONFIG, AsJson, Config, open_par
 from client_sdk.ledger_comparison import AttemptLine, attempt_lines, service_epsilons
 from client_sdk.partner import Partner
 from client_sdk.policy import Policy
-from privacy.errors import ChoraleError, ServiceUnavailable
+from privacy.errors import ChoraleError, ServiceUnavailable, WrongState
 from privacy.protocol.printable import visible
 from privacy.protocol.round_state import RoundState
 from privacy.report.budget_report import BudgetReport, GuaranteeBudget, Lifetime, ParticipantBudget
@@ -48,7 +48,7 @@ def budget(
                 "another process uses this folder: its ledger alone is shown, as with --offline"
             )
         # First the service's: what only its ledger proves is taken over into the own one.
-        difference = None if offline else _difference(partner)
+        compared, difference = (False, None) if offline else _difference(partner)
         spent = own_budget(partner)
         life = own_lifetime(partner)
         service = {} if offline else _service_rows(partner)
@@ -64,6 +64,7 @@ def budget(
                 "service": service,
                 "service_epsilon": {name: None if math.isinf(value) else value for name, value in theirs.items()},
                 "attempts": [{**asdict(line), "differs": line.differs} for line in attempts],
+                "compared": compared,
                 "difference": difference,
                 "stopped": None if stop is None else str(stop),
             }
@@ -73,8 +74,10 @@ def budget(
         _print_attempts(attempts, compared=not offline)
         if difference is not None:
             out().print(f"[bold red]the ledgers differ[/]: {escape(visible(str(difference)))}")
-        elif not offline:
+        elif compared:
             out().print("Both ledgers hold the same charges.")
+        elif not offline:
+            out().print("Not compared with the service's yet: not every partner has accepted the charter.")
         _print_lifetime(life)
         if stop is not None:
             out().print(f"[bold red]stopped[/]: {escape(str(stop))}")
@@ -128,15 +131,19 @@ def _outcomes(partner: Partner) -> dict[str, RoundState]:
     }
 
 
-def _difference(partner: Partner) -> str | None:
-    """None if both ledgers hold the same charges; otherwise what differs. Raises ServiceUnavailable."""
+def _difference(partner: Partner) -> tuple[bool, str | None]:
+    """Whether the ledgers were compared, and what differs, if anything. Raises ServiceUnavailable."""
     try:
         partner.ledger_watch.sync(partner.service)
     except ServiceUnavailable:
         raise
+    except WrongState as early:
+        # Before the charter is in force there is nothing to compare; once this partner was charged, it is.
+        charged = any(entry.charter == partner.charter.digest for entry in partner.own_ledger.entries)
+        return charged, str(early) if charged else None
     except ChoraleError as error:
-        return str(error)
-    return None
+        return True, str(error)
+    return True, None
 
 
 def _service_rows(partner: Partner) -> dict[str, dict[str, int]]:

@@ -9,7 +9,7 @@ import torch
 
 from client_sdk.campaign_signing import sign_once
 from client_sdk.enrolment import accept_charter, offered_charter
-from privacy.errors import ConfigurationError, Conflict, NotFound
+from privacy.errors import ConfigurationError, Conflict, NotFound, WrongState
 from privacy.protocol.identifiers import OPERATOR
 from privacy.protocol.messages import Campaign
 from privacy.protocol.signing import countersign, sign
@@ -68,6 +68,19 @@ def test_the_same_file_again_is_the_same_campaign_and_another_of_its_name_is_ref
             assert agent.fetch_state(first, first.genesis).digest == first.genesis
             with pytest.raises(ConfigurationError, match="trunk, activity; name one"):
                 agent.find_campaign(None)
+
+
+def test_no_name_is_used_up_before_the_charter_is_in_force(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with choir(tmp_path) as made:
+        made.constitute()
+        with made.agent(made.charter.lead) as lead:
+            service = lead.partner.service
+            signed, acceptances, _ = service.latest_charter()
+            with monkeypatch.context() as early:
+                early.setattr(service, "latest_charter", lambda: (signed, acceptances, False))
+                with pytest.raises(WrongState, match="not in force"):
+                    sign_once(lead, written(tmp_path / "early"))
+            assert sign_once(lead, written(tmp_path / "changed", rate=0.02)).name == "activity"
 
 
 def test_a_crash_between_drafting_and_posting_ends_with_one_campaign(

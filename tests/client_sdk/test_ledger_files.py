@@ -16,9 +16,10 @@ from client_sdk.attempt import Outcome
 from client_sdk.cli import app
 from client_sdk.journal import append_own
 from client_sdk.keystore import PASSPHRASE_VARIABLE
+from client_sdk.ledger_watch import LedgerWatch
 from client_sdk.model_state import ModelState
 from privacy.dp.events import TableRow
-from privacy.errors import BudgetExhausted, ChoraleError, LedgerBroken
+from privacy.errors import BudgetExhausted, ChoraleError, LedgerBroken, WrongState
 from privacy.ledger.entry import LedgerEntry
 from privacy.ledger.export import read_file
 from privacy.ledger.verification import verify_export
@@ -119,6 +120,25 @@ def test_budget_shows_both_ledgers_attempt_by_attempt_and_where_they_differ(
     assert told["own"]["guarantees"][0]["epsilon"] > told["service_epsilon"]["in_sum"]
     screen = CliRunner().invoke(app, ["budget", "-c", config])
     assert "differs" in screen.stdout
+
+
+def test_before_the_charter_is_in_force_nothing_is_said_to_differ_and_after_a_charge_it_is(
+    tmp_path: Path, after_a_round: tuple[Choir, Campaign, ModelState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def early(self: LedgerWatch, service: object) -> None:
+        raise WrongState("a charter that every partner has signed", "none yet", "wait for the acceptances")
+
+    monkeypatch.setattr(LedgerWatch, "sync", early)
+    with choir(tmp_path) as made:
+        made.constitute()
+        fresh = CliRunner().invoke(app, ["budget", "-c", str(made.config("partner-01"))])
+        assert (fresh.exit_code, "Not compared with the service's yet" in " ".join(fresh.stdout.split())) == (
+            0,
+            True,
+        )
+    three, _, _ = after_a_round
+    charged = CliRunner().invoke(app, ["budget", "-c", str(three.config("partner-01"))])
+    assert (charged.exit_code, "the ledgers differ" in charged.stdout) == (1, True)
 
 
 # --- a server that does not count ---------------------------------------------------------------------------

@@ -49,11 +49,13 @@ def clip_multiplied_twice() -> Iterator[None]:
 
 @contextmanager
 def no_clipping() -> Iterator[None]:
-    def add_all(self: Any, shared: Any, private: Any, row: int) -> None:
-        self.records += 1
-        self._accumulate(shared, private, row, self._fine_clip / self._plan.clip, 1.0)
+    def add_all(self: Any, shared: Any, private: Any = ()) -> None:
+        rows = privatise._rows(shared), privatise._rows(private)
+        count = (*rows[0], *rows[1])[0].shape[0]
+        self.records += count
+        self._accumulate(*rows, np.full(count, self._fine_clip / self._plan.clip), 1.0)
 
-    with patch.object(privatise.RecordSum, "_add_record", add_all):
+    with patch.object(privatise.RecordSum, "add_records", add_all):
         yield
 
 
