@@ -16,6 +16,7 @@ from privacy.errors import UnsafeParameters
 ARGUMENTS = ["budget-plan", "--target-epsilon", "3", "--rounds", "300", "--records", "20000"]
 
 
+@pytest.mark.full
 def test_json_holds_a_plan_that_keeps_its_bounds() -> None:
     result = CliRunner().invoke(
         app, [*ARGUMENTS, "--sampling-rate", "0.05", "--n-min", "3", "--cap-alone", "30", "--json"]

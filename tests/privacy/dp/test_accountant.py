@@ -132,6 +132,7 @@ def test_copies_cost_more_than_their_number() -> None:
         epsilon_for_copies(rows, DELTA, IN_SUM, 4, 0)
 
 
+@pytest.mark.full
 def test_two_copies_of_a_sampled_record_match_numerical_integration() -> None:
     """One round, two copies: shifts 0, 1, 2 with probabilities Binomial(2, gamma)."""
     z, gamma = mp.mpf(1), mp.mpf("0.1")

@@ -80,6 +80,7 @@ def test_a_large_roster_takes_the_wide_lane_at_a_shift_between() -> None:
     assert bounds["fine grid"].needs == plan.lanes.shift > 0
 
 
+@pytest.mark.full
 def test_the_sampling_rate_chosen_is_the_least_that_is_near_whole_batches() -> None:
     terms = dataclasses.replace(TERMS, rounds=20)
     chosen = plan_budget(terms)
@@ -110,6 +111,7 @@ def test_terms_that_cannot_be_met_say_which_bound_fails(changes: dict[str, float
         plan_budget(dataclasses.replace(TERMS, **{"sampling_rate": 0.05, **changes}))  # type: ignore[arg-type]
 
 
+@pytest.mark.full
 def test_a_vector_too_long_for_the_samplers_error_is_refused() -> None:
     """At epsilon 44 in the sum the clamp's 1.5e-23 a draw, times e^44, passes its share of delta."""
     terms = dataclasses.replace(TERMS, target_epsilon=44.0, rounds=5, sampling_rate=0.5, parameters=64_000_000)

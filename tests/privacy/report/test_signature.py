@@ -175,6 +175,7 @@ def _flipped(three: Consortium, *, every: bool) -> None:
             verify_report(raw, mutant)
 
 
+@pytest.mark.full
 def test_a_changed_byte_of_the_signature_is_refused(three: Consortium) -> None:
     _flipped(three, every=False)
 
