@@ -51,6 +51,8 @@ from aggregator.storage.under_way import UnderWay
 from privacy.clock import Clock, SystemClock
 from privacy.randomness import RandomSource, SystemRandom
 
+_log = structlog.get_logger("chorale.app")
+
 GRACE_SECONDS = 5
 # httpx logs whole addresses, and a webhook's may hold a secret; the others log headers, forms and rows.
 QUIET = ("alembic", "httpx", "httpcore", "authlib", "sqlalchemy")
@@ -160,6 +162,8 @@ def serve(settings: Settings) -> None:
             timeout_keep_alive=75,
         )
         service: Service = app.state.service
+        host, port = bound.getsockname()[:2]
+        _log.info("listening", host=host, port=port, url=settings.url)
         # What is loaded now stays: the collector need not look through it again and again.
         gc.freeze()
         Server(config, service.notifier.stop).run(sockets=[bound])

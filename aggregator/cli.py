@@ -28,6 +28,7 @@ from aggregator.operator.charter_draft import build_charter, costs, order_choice
 from aggregator.operator.conduct_display import ConductDisplay
 from aggregator.operator.conductor import Assignment, Conductor
 from aggregator.operator.folder import KEY_FILE, create_operator_key, read_passphrase, write_settings
+from aggregator.operator.names import check_partners, service_address
 from aggregator.operator.options import HERE, SUBFOLDER, Json, OperatorPath, Yes, operator_session
 from aggregator.operator.overview import overview
 from aggregator.operator.plan_record import PlanRecord
@@ -70,6 +71,7 @@ def init(
     """Make FOLDER/service, which the service runs from, and FOLDER/operator, which holds the operator's key."""
     from aggregator.storage.folder import SERVER_KEY_FILE, create_server_folder
 
+    url = service_address(host, port, public_url)
     service, operator = folder / SERVICE_SUBFOLDER, folder / SUBFOLDER
     for key_file in (service / SERVER_KEY_FILE, operator / KEY_FILE):
         if key_file.exists():
@@ -82,7 +84,6 @@ def init(
     server_keys = create_server_folder(
         service, operator_keys, source, host=host, port=port, public_url=public_url, shard_bytes=shard_bytes
     )
-    url = (public_url or f"http://{host}:{port}").rstrip("/")
     write_settings(operator, url, server_keys)
     made = {"service": str(service), "operator": str(operator), "url": url}
     show(made, as_json)
@@ -110,6 +111,7 @@ def invite(
     as_json: Json = False,
 ) -> None:
     """Make a single-use invitation for each PARTNER; its token is shown once."""
+    check_partners(partners)
     with operator_session(operator) as session:
         url = session.folder.settings.url
         made: list[dict[str, Any]] = []

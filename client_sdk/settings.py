@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError
 
@@ -18,6 +17,7 @@ from privacy.dp.caps import Caps
 from privacy.errors import ConfigurationError
 from privacy.protocol.identifiers import DisplayName, Model, PartnerId
 from privacy.protocol.toml_text import parse_toml
+from privacy.web_address import is_web_address
 
 Epsilon = Annotated[float, Field(gt=0)]
 
@@ -100,14 +100,8 @@ def load_settings(path: Path) -> LoadedSettings:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
         raise ConfigurationError(f"settings in {path}", f"{where}: {first['msg']}", "correct the file") from None
-    if not _is_web_address(settings.server.url):
-        raise ConfigurationError("a server.url with http or https", settings.server.url, f"correct it in {path}")
+    if not is_web_address(settings.server.url):
+        raise ConfigurationError(
+            "a server.url with http or https, a host and no path", settings.server.url, f"correct it in {path}"
+        )
     return LoadedSettings(settings=settings, source=path.resolve())
-
-
-def _is_web_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a bracket or a port that is none
-        return False

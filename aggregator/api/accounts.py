@@ -17,15 +17,16 @@ from sqlalchemy.orm import Session
 from aggregator.api import models
 from aggregator.api.authentication import Operator, OperatorBody, TheService
 from aggregator.api.routes import answer, answers, read_model, takes
+from aggregator.names import ACCOUNT_PATTERN
 from aggregator.rounds.records import charter_in_force, require_roster
 from aggregator.storage import accounts, ledger
-from aggregator.storage.accounts import NAME_PATTERN, Account
+from aggregator.storage.accounts import Account
 from aggregator.storage.links import create_account_link, create_link
 from aggregator.storage.service import Service
 from aggregator.storage.sessions import CONSORTIUM
 
 router = APIRouter()
-AccountPath = Annotated[str, Path(pattern=NAME_PATTERN)]
+AccountPath = Annotated[str, Path(pattern=ACCOUNT_PATTERN)]
 
 
 @router.post(

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from aggregator.storage.accounts import NAME_PATTERN, State, Way
+from aggregator.names import ACCOUNT_PATTERN
+from aggregator.storage.accounts import State, Way
 from aggregator.storage.sessions import Role
 from privacy.protocol.identifiers import Digest, DisplayName, PartnerId
 from privacy.protocol.messages import (
@@ -247,7 +248,7 @@ class OfficerLink(Shape):
 class AccountRequest(Shape):
     """email or subject: the account signs in through the identity provider, and has no password."""
 
-    name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    name: Annotated[str, Field(pattern=ACCOUNT_PATTERN)]
     role: Role
     scope: AccountScope
     email: Annotated[str, Field(pattern=r"^[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,189}$")] | None = None

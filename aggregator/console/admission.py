@@ -18,6 +18,7 @@ from dataclasses import dataclass
 import structlog
 from sqlalchemy.orm import Session
 
+from aggregator.names import ACCOUNT_PATTERN
 from aggregator.storage import accounts, passwords, sign_in_limits
 from aggregator.storage.accounts import Account
 from aggregator.storage.alarms import Figure, raise_alarm
@@ -26,7 +27,7 @@ from aggregator.storage.sessions import CONSORTIUM, Opened, open_session, revoke
 from aggregator.storage.sign_in_limits import Attempt
 from privacy.errors import NotAuthenticated, TooManyAttempts
 
-_NAME = re.compile(accounts.NAME_PATTERN)
+_NAME = re.compile(ACCOUNT_PATTERN)
 _log = structlog.get_logger("chorale.console")
 
 

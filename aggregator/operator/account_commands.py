@@ -12,6 +12,7 @@ import typer
 
 from aggregator.operator import answers, screens
 from aggregator.operator.asking import confirm, show
+from aggregator.operator.names import check_account
 from aggregator.operator.options import HERE, Json, OperatorPath, Yes, operator_session
 
 app = typer.Typer(no_args_is_help=True, help="Accounts of the console.")
@@ -38,8 +39,10 @@ def create(
     as_json: Json = False,
 ) -> None:
     """Make an account, and a one-time link by which its holder sets password and second factor."""
+    check_account(name)
     wanted = {"name": name, "role": role.value, "scope": scope, "email": email, "subject": subject}
     with operator_session(operator) as session:
+        session.check_scope(scope)
         _show_opened(session.client.create_account(wanted), as_json)
 
 
@@ -79,6 +82,7 @@ def officer_link(
 ) -> None:
     """Print a one-time link by which OFFICER visits the console without an account, to read."""
     with operator_session(operator) as session:
+        session.check_scope(scope)
         link = session.client.officer_link(officer, scope)
     if as_json:
         show({"officer": officer, "scope": scope, "url": link.url, "expires": link.expires}, as_json)

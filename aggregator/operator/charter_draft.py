@@ -126,6 +126,12 @@ def build_charter(
         raise ConfigurationError(
             "an approved enrolment of every partner named", f"none of {', '.join(missing)}", "approve them first"
         )
+    if draft.n_min > len(names):
+        raise ConfigurationError(
+            f"an n_min of at most {len(names)}, the partners on the roster",
+            str(draft.n_min),
+            f"the roster has {len(names)}: invite and approve more, or lower n_min",
+        )
     epoch, previous = _place(latest)
     try:
         charter = Charter(

@@ -34,6 +34,7 @@ from privacy.protocol.sealed_file import open_secret, seal_secret
 from privacy.protocol.signing import SEED_BYTES, SigningKey
 from privacy.protocol.toml_text import parse_toml
 from privacy.randomness import RandomSource
+from privacy.web_address import is_web_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,6 +171,10 @@ def open_operator_folder(path: Path) -> OperatorFolder:
         raise ConfigurationError(
             f"url and server_keys in {settings_file}", str(error).splitlines()[0], "correct the file"
         ) from None
+    if not is_web_address(settings.url):
+        raise ConfigurationError(
+            "a url with http or https, a host and no path", settings.url, f"correct it in {settings_file}"
+        )
     if not (path / KEY_FILE).is_file():
         raise ConfigurationError(f"the operator's key at {path / KEY_FILE}", "none", "restore it from its backup")
     return OperatorFolder(path, settings)

@@ -14,7 +14,7 @@ from aggregator.operator.answers import CharterRecord, EnrolmentRecord
 from aggregator.operator.client import OperatorClient
 from aggregator.operator.folder import OperatorFolder, open_operator_folder, read_passphrase
 from aggregator.operator.signed_http import SignedHttp
-from aggregator.operator.trusted import campaign_by_lead, charter_in_force
+from aggregator.operator.trusted import campaign_by_lead, charter_in_force, signed_charter
 from privacy.clock import Clock, SystemClock
 from privacy.errors import ConfigurationError, NotFound
 from privacy.protocol.identifiers import OPERATOR
@@ -22,6 +22,8 @@ from privacy.protocol.messages import Campaign, Charter, Signed
 from privacy.protocol.plan_checks import check_campaign
 from privacy.protocol.signing import SigningKey, Verifier, countersign
 from privacy.randomness import RandomSource, SystemRandom
+
+CONSORTIUM_SCOPE = "consortium"
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,18 @@ class OperatorSession:
 
     def charter_in_force(self) -> Charter:
         """Verified by every partner's signature."""
-        record = self.client.latest_charter()
+        record = self._drafted()
         return charter_in_force(record, self.key.public, self.folder.settings.server_keys, self.verifier)
+
+    def check_scope(self, scope: str) -> None:
+        """Raises ConfigurationError unless it is the consortium, or one partner of the roster."""
+        roster = signed_charter(self._drafted(), self.key.public).partners
+        if scope not in (CONSORTIUM_SCOPE, *roster):
+            raise ConfigurationError(
+                f"a scope: a partner of the roster ({', '.join(roster)}), or {CONSORTIUM_SCOPE}",
+                repr(scope),
+                "correct --scope",
+            )
 
     def enrolment(self, partner: str) -> EnrolmentRecord:
         for record in self.client.enrolments():
@@ -73,6 +85,12 @@ class OperatorSession:
         check_campaign(signed, charter, self.verifier)
         self.client.countersign(signed)
         return signed
+
+    def _drafted(self) -> CharterRecord:
+        record = self.charter_record()
+        if record is None:
+            raise NotFound("a charter", "none drafted yet", "draft it: chorale-server charter draft FILE")
+        return record
 
     def round(self, named: str | None) -> str:
         """The attempt whose R begins so; None: the newest of the newest campaign."""

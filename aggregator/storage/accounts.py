@@ -26,7 +26,6 @@ from privacy.errors import Conflict, NotAuthenticated, NotFound
 from privacy.protocol.signing import SigningKey
 from privacy.randomness import RandomSource
 
-NAME_PATTERN = r"^[a-z0-9][a-z0-9._@+-]{0,63}$"
 KNOWN_BROWSER_SECONDS = 180 * 86400
 
 State = Literal["invited", "active", "disabled"]

@@ -24,7 +24,7 @@ def test_several_are_invited_at_once_and_no_token_is_lost_where_one_fails(choir)
     several = choir.json("invite", "north", "south")["invitations"]
     assert [one["partner"] for one in several] == ["north", "south"]
     assert len({one["token"] for one in several}) == 2
-    refused = choir.run("invite", "east", "No Name", "west", "--json")
+    refused = choir.run("invite", "east", "server", "west", "--json")
     assert isinstance(refused.exception, ChoraleError)
     assert [one["partner"] for one in json.loads(refused.stdout)["invitations"]] == ["east"]
     shown = choir.run("invite", "north", "south").stdout
