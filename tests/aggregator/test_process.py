@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -207,3 +208,20 @@ sys.exit(", ".join(name for name in forbidden if name in sys.modules) or 0)
 """
     finished = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
+
+
+def test_a_service_logs_where_it_listens(tmp_path: Path) -> None:
+    folder, script = tmp_path / "server", tmp_path / "serve.py"
+    TestConsortium(clock=SystemClock()).server_folder(folder)  # type: ignore[arg-type]
+    script.write_text(SERVE)
+    environment = {**os.environ, "CHORALE_PORT": "0", "CHORALE_SUM_WORKERS": "1", "PYTHONPATH": os.getcwd()}
+    command = [sys.executable, str(script), str(folder)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            lines = (json.loads(line) for line in process.stderr)
+            told = next(line for line in lines if line["event"] == "listening")
+        finally:
+            process.kill()
+    assert told["host"] == "127.0.0.1"
+    assert told["port"] > 0
