@@ -54,9 +54,12 @@ def create_server_folder(
 ) -> SigningKeys:
     """Make the folder and its online key; gives the server's public keys, which charters name.
 
-    Raises ConfigurationError if the folder already holds a key.
+    Raises ConfigurationError if the folder already holds a key, or cannot be made.
     """
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(f"a folder at {path}", str(error), "choose another place") from None
     key = SigningKey.generate(source)
     try:
         handle = os.open(path / SERVER_KEY_FILE, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -109,10 +112,10 @@ def load_keys(path: Path) -> ServiceKeys:
         mode = stat.S_IMODE(key_file.stat().st_mode)
         seed = key_file.read_bytes()
         operator = SigningKeys.model_validate_json((path / OPERATOR_FILE).read_bytes())
-    except FileNotFoundError as error:
+    except OSError as error:
         raise ConfigurationError(
             f"a server folder with {SERVER_KEY_FILE} and {OPERATOR_FILE}",
-            f"none of {error.filename}",
+            f"{error.strerror}: {error.filename}",
             "make it with `chorale-server init`",
         ) from None
     except ValidationError:

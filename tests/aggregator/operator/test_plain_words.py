@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from aggregator import cli
 from aggregator.operator import screens
-from aggregator.operator.folder import SETTINGS_FILE, open_operator_folder
+from aggregator.operator.folder import PASSPHRASE_VARIABLE, SETTINGS_FILE, open_operator_folder
 from aggregator.operator.names import check_account, check_partners, service_address
 from client_sdk.cli import app as partner_app
 from privacy.errors import ChoraleError, ConfigurationError
@@ -105,6 +105,15 @@ def test_init_takes_an_address_or_makes_nothing(host, public_url, address, tmp_p
     words = ["init", str(tmp_path / "choir"), "--host", host, "--public-url", public_url]
     assert isinstance(CliRunner().invoke(cli.app, words).exception, ConfigurationError)
     assert not (tmp_path / "choir").exists()
+
+
+@pytest.mark.parametrize("command", ["init", "serve"])
+def test_a_file_where_the_services_folder_should_be_is_said_so(command, tmp_path, monkeypatch):
+    (tmp_path / "passphrase").write_text("pass")
+    monkeypatch.setenv(PASSPHRASE_VARIABLE, str(tmp_path / "passphrase"))
+    (tmp_path / "service").touch()
+    refused = CliRunner().invoke(cli.app, [command, str(tmp_path if command == "init" else tmp_path / "service")])
+    assert isinstance(refused.exception, ConfigurationError)
 
 
 @pytest.mark.parametrize(
