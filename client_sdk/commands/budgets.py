@@ -48,7 +48,16 @@ def budget(
                 "another process uses this folder: its ledger alone is shown, as with --offline"
             )
         # First the service's: what only its ledger proves is taken over into the own one.
-        compared, difference = (False, None) if offline else _difference(partner)
+        compared = False
+        difference: str | None = None
+        if not offline:
+            try:
+                compared, difference = _difference(partner)
+            except ServiceUnavailable as away:
+                offline = True
+                partner.progress.notice(
+                    f"the service does not answer ({away.came}): this is the own ledger alone, as with --offline"
+                )
         spent = own_budget(partner)
         life = own_lifetime(partner)
         service = {} if offline else _service_rows(partner)

@@ -19,7 +19,7 @@ from client_sdk.keystore import PASSPHRASE_VARIABLE
 from client_sdk.ledger_watch import LedgerWatch
 from client_sdk.model_state import ModelState
 from privacy.dp.events import TableRow
-from privacy.errors import BudgetExhausted, ChoraleError, LedgerBroken, WrongState
+from privacy.errors import BudgetExhausted, ChoraleError, LedgerBroken, ServiceUnavailable, WrongState
 from privacy.ledger.entry import LedgerEntry
 from privacy.ledger.export import read_file
 from privacy.ledger.verification import verify_export
@@ -139,6 +139,19 @@ def test_before_the_charter_is_in_force_nothing_is_said_to_differ_and_after_a_ch
     three, _, _ = after_a_round
     charged = CliRunner().invoke(app, ["budget", "-c", str(three.config("partner-01"))])
     assert (charged.exit_code, "the ledgers differ" in charged.stdout) == (1, True)
+
+
+def test_a_service_that_is_away_leaves_the_own_ledger_to_be_shown(
+    after_a_round: tuple[Choir, Campaign, ModelState], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(self: LedgerWatch, service: object) -> None:
+        raise ServiceUnavailable("an answer from the service", "ConnectError", "check the network")
+
+    monkeypatch.setattr(LedgerWatch, "sync", away)
+    three, _, _ = after_a_round
+    found = run("budget", "-c", str(three.config("partner-01")))
+    assert (found["compared"], found["difference"], found["service"]) == (False, None, {})
+    assert found["own"]["guarantees"][0]["epsilon"] > 0
 
 
 # --- a server that does not count ---------------------------------------------------------------------------
