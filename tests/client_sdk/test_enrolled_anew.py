@@ -79,6 +79,7 @@ def next_campaign(four: Choir, before: Campaign, state: ModelState) -> tuple[Cam
     return draft, fresh
 
 
+@pytest.mark.full
 def test_it_takes_part_again_and_its_budget_remembers(found: Found) -> None:
     four = found.choir
     refused(four.operator.post("/v1/invitations", {"partner": LOST, "expires_in_seconds": 60}), 409, "conflict")

@@ -129,7 +129,7 @@ def test_before_the_charter_is_in_force_nothing_is_said_to_differ_and_after_a_ch
         raise WrongState("a charter that every partner has signed", "none yet", "wait for the acceptances")
 
     monkeypatch.setattr(LedgerWatch, "sync", early)
-    with choir(tmp_path) as made:
+    with choir(tmp_path / "fresh") as made:
         made.constitute()
         fresh = CliRunner().invoke(app, ["budget", "-c", str(made.config("partner-01"))])
         assert (fresh.exit_code, "Not compared with the service's yet" in " ".join(fresh.stdout.split())) == (

@@ -119,6 +119,7 @@ def test_alone_is_the_smaller_noise_and_order_changes_nothing() -> None:
     assert epsilon([(local, 2)], DELTA, ALONE, 9) == epsilon([(training(1.0, 0.05), 40)], DELTA, IN_SUM, 9)
 
 
+@pytest.mark.full
 def test_copies_cost_more_than_their_number() -> None:
     rows = [(training(0.9, 0.05), 200)]
     one, two, three = (epsilon_for_copies(rows, DELTA, IN_SUM, 4, k) for k in (1, 2, 3))
