@@ -50,14 +50,12 @@ def budget(
         # First the service's: what only its ledger proves is taken over into the own one.
         compared = False
         difference: str | None = None
+        away: ServiceUnavailable | None = None
         if not offline:
             try:
                 compared, difference = _difference(partner)
-            except ServiceUnavailable as away:
-                offline = True
-                partner.progress.notice(
-                    f"the service does not answer ({away.came}): this is the own ledger alone, as with --offline"
-                )
+            except ServiceUnavailable as error:
+                offline, away = True, error
         spent = own_budget(partner)
         life = own_lifetime(partner)
         service = {} if offline else _service_rows(partner)
@@ -90,6 +88,9 @@ def budget(
         _print_lifetime(life)
         if stop is not None:
             out().print(f"[bold red]stopped[/]: {escape(str(stop))}")
+    if away is not None:
+        # After what the own ledger says: who asked for a comparison must not take its absence for agreement.
+        raise away
     if difference is not None:
         raise typer.Exit(1)
 
@@ -147,8 +148,8 @@ def _difference(partner: Partner) -> tuple[bool, str | None]:
     except ServiceUnavailable:
         raise
     except WrongState as early:
-        # Before the charter is in force there is nothing to compare; once this partner was charged, it is.
-        charged = any(entry.charter == partner.charter.digest for entry in partner.own_ledger.entries)
+        # Before any charter is in force there is nothing to compare; once this partner was charged, one is.
+        charged = bool(partner.own_ledger.entries)
         return charged, str(early) if charged else None
     except ChoraleError as error:
         return True, str(error)

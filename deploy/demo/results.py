@@ -62,7 +62,7 @@ def spent_by(consortium: Consortium) -> dict[str, Spent]:
             in_sum=own["in_sum"]["epsilon"],
             cap_alone=own["alone"]["cap"],
             cap_in_sum=own["in_sum"]["cap"],
-            agrees=told["difference"] is None,
+            agrees=told["compared"] and told["difference"] is None,
         )
 
     return each_of(PARTNERS, spent)
