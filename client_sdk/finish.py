@@ -97,10 +97,7 @@ class Finisher:
         return record
 
     def _wait_for_seal(self) -> RoundDocument:
-        document = self._partner.wait_past(self._round, RoundState.UPLOADING)
-        while document.seal is None and not document.state.ended:
-            document = self._partner.wait_past(self._round, document.state)
-        return document
+        return self._partner.wait_until(self._round, RoundState.UPLOADING, lambda shown: shown.seal is not None)
 
     def _lost(self, document: RoundDocument, seal: Signed[Seal], manifests: Manifests) -> bool:
         """Whether a service that was restored knows of a confirmed attempt by what partners handed back alone."""
@@ -199,10 +196,13 @@ class Finisher:
     def _conclude(self, document: RoundDocument, unsealed: Unsealed | None) -> Outcome:
         """Wait until the attempt has ended, and take the state that counts."""
         partner = self._partner
-        while not document.state.ended:
-            before, document = document.state, partner.wait_past(self._round, document.state)
-            if document.state is before:
-                states.answer_requests(partner, self._campaign)
+        if not document.state.ended:
+            document = partner.wait_until(
+                self._round,
+                document.state,
+                lambda shown: shown.state.ended,
+                meanwhile=lambda: states.answer_requests(partner, self._campaign),
+            )
         if document.state is RoundState.CLOSED:
             return self._closed(document)
         if document.state is RoundState.VOID:

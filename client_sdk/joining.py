@@ -40,9 +40,7 @@ def join(partner: Partner, attempt: Attempt, meter: Meter) -> JoinedAttempt:
         except WrongState as late:
             # The first answer may have been lost, and the cohort published since: the document tells.
             partner.progress.notice(f"not joined now: {late.came}")
-        document = partner.wait_past(round_digest, RoundState.JOINING)
-        while document.cohort is None and not document.state.ended:
-            document = partner.wait_past(round_digest, document.state)
+        document = partner.wait_until(round_digest, RoundState.JOINING, lambda shown: shown.cohort is not None)
         accept(partner, document)
     record = partner.journal.record(round_digest)
     if record is None or record.cohort is None:

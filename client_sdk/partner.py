@@ -156,12 +156,25 @@ class Partner:
         self.outside.sleep(GATHERING_SECONDS)
         return self.service.round(round_digest, seen, seconds)
 
-    def wait_past(self, round_digest: str, state: RoundState) -> RoundDocument:
-        """The round document once its state is another than this, or when a long poll's time is up."""
+    def wait_until(
+        self,
+        round_digest: str,
+        state: RoundState,
+        holds: Callable[[RoundDocument], bool],
+        meanwhile: Callable[[], object] = lambda: None,
+    ) -> RoundDocument:
+        """The round document once this holds or the attempt has ended; asked for once a state, from `state` on.
+
+        meanwhile: called whenever a long poll's time was up. Whatever states a service tells, and however fast, it
+        is not asked again without a pause.
+        """
         document = self.service.round_past(round_digest, state)
-        if document.state is state:
-            # A service that answers at once all the same is not asked without pause.
+        while not (holds(document) or document.state.ended):
+            if document.state is state:
+                meanwhile()
             self.outside.sleep(GATHERING_SECONDS)
+            state = document.state
+            document = self.service.round_past(round_digest, state)
         return document
 
     # --- the pinned charter ---------------------------------------------------------------------------
