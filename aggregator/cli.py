@@ -121,7 +121,7 @@ def invite(
                 made.append({"partner": partner, "token": one.token, "expires": one.expires, "url": url})
         finally:
             # Shown also where a later one fails: no token can be asked for again.
-            if as_json:
+            if as_json and made:
                 show(made[0] if len(partners) == len(made) == 1 else {"invitations": made}, as_json)
             for invitation in () if as_json else made:
                 screens.screen.print(screens.invitation_screen(invitation))

@@ -121,7 +121,10 @@ def store_state_box(
     with service.database.write() as session:
         if _existing_box(session, campaign, signed):
             return
-        left = _room(service, session, campaign_of(session, campaign), body)
+        under = campaign_of(session, campaign)
+        if body.state != under.genesis:
+            _require_wanted(session, body)  # still: while it came, it may have been left behind
+        left = _room(service, session, under, body)
         if left is not None:
             _forget(session, left)
         writer.publish()
@@ -137,8 +140,17 @@ def store_state_box(
         )
         announce(session, campaign_topic(campaign))
     if left is not None:
-        # A crash before this line leaves a file that no row names: no reader, and no backup, asks for it.
-        service.blobs.delete(state_box_name(campaign, left.state, left.sender, left.receiver))
+        _delete_file(service, left)
+
+
+def _delete_file(service: Service, left: StateBoxRow) -> None:
+    """A crash before this leaves a file that no row names: no reader, and no backup, asks for it.
+
+    No box is stored meanwhile, and one that was since, once more asked for, keeps its file.
+    """
+    with service.database.write() as session:
+        if session.get(StateBoxRow, (left.campaign, left.state, left.sender, left.receiver)) is None:
+            service.blobs.delete(state_box_name(left.campaign, left.state, left.sender, left.receiver))
 
 
 def _forget(session: Session, row: StateBoxRow) -> None:

@@ -11,12 +11,18 @@ from dataclasses import dataclass
 import httpx
 import pytest
 
-from privacy.protocol.messages import StateBox, StateRequest
+from aggregator.rounds.state_boxes import check_state_box, state_box_name, store_state_box
+from privacy.errors import NotAllowed
+from privacy.protocol.messages import Signed, StateBox, StateRequest
 from tests.aggregator.conftest import Running
 from tests.aggregator.driver import RoundDriver
 from tests.consortium import TestConsortium, done, refused
 
 KEPT = 2
+
+
+def box_with(state: str) -> bytes:
+    return f"a box with {state}".encode()
 
 
 @dataclass
@@ -72,18 +78,21 @@ class Passing:
         signed = self.running.consortium.by(self.receiver, body)
         done(self.driver.client(self.receiver).post(f"{self.path}/state-requests", signed), 201)
 
-    def sends(self, state: str, sender: str | None = None, receiver: str | None = None) -> httpx.Response:
-        box = f"a box with {state}".encode()
+    def signed(self, state: str, sender: str | None = None, receiver: str | None = None) -> Signed[StateBox]:
         body = StateBox(
             charter=self.driver.charter.digest,
             campaign=self.driver.campaign.digest,
             state=state,
             sender=sender or self.sender,
             receiver=receiver or self.receiver,
-            box=hashlib.sha256(box).hexdigest(),
+            box=hashlib.sha256(box_with(state)).hexdigest(),
         )
-        signed = self.running.consortium.by(body.sender, body)
-        return self.driver.client(body.sender).post_frame(f"{self.path}/state-boxes", signed, box)
+        return self.running.consortium.by(body.sender, body)
+
+    def sends(self, state: str, sender: str | None = None, receiver: str | None = None) -> httpx.Response:
+        signed = self.signed(state, sender, receiver)
+        client = self.driver.client(signed.body.sender)
+        return client.post_frame(f"{self.path}/state-boxes", signed, box_with(state))
 
     def lying(self, state: str) -> list[str]:
         """Who has a box for the receiver with this state; each can be fetched."""
@@ -91,7 +100,7 @@ class Passing:
         senders = [box["body"]["sender"] for box in shown]
         for sender in senders:
             answer = self.driver.client(self.receiver).get(f"{self.path}/state-boxes/{state}/{sender}")
-            assert answer.content == f"a box with {state}".encode()
+            assert answer.content == box_with(state)
         return senders
 
     def files(self) -> int:
@@ -161,3 +170,23 @@ def test_what_its_receiver_has_left_behind_makes_room(passing: Passing) -> None:
     # What is left was confirmed after all that the receiver stands on.
     refused(passing.sends(states[-1]), 409, "quota-reached")
     assert passing.open_requests() == [states[-1]]
+
+
+def test_a_box_under_way_does_not_come_back_once_it_was_left_behind(passing: Passing) -> None:
+    """Sent twice: the second passed the check while the first lay there, and is whole once that was evicted."""
+    states = []
+    for number in range(1, KEPT + 2):
+        states.append(passing.round(number, receiver_confirms=number == KEPT))
+        passing.asks(states[-1])
+        if number == KEPT:
+            late = passing.signed(states[0])
+            check_state_box(passing.running.service, late.body.campaign, passing.sender, late)
+        done(passing.sends(states[-1]), 201)
+    service, body = passing.running.service, late.body
+    name = state_box_name(body.campaign, body.state, body.sender, body.receiver)
+    with service.blobs.writer(name) as writer:
+        writer.write(box_with(body.state))
+        with pytest.raises(NotAllowed):
+            store_state_box(service, body.campaign, late, writer, body.box)
+    assert [len(passing.lying(state)) for state in states] == [0, 1, 1]
+    assert passing.files() == KEPT
