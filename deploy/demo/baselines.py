@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.demo.data import FINGERPRINT_BITS, Compounds, Progress, silent
+from deploy.demo.compounds import FINGERPRINT_BITS, Compounds, Progress, silent
 from deploy.demo.settings import ForestSettings, MlpSettings
 from deploy.demo.task import record_loss
 

@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from deploy.demo.baselines import train_forests, train_mlp
-from deploy.demo.data import Deal, open_deal, pool
+from deploy.demo.compounds import pool
+from deploy.demo.data import Deal, open_deal
 from deploy.demo.settings import DemoSettings, ForestSettings, MlpSettings
 from deploy.demo.task import Judged, Predictor, Scores, each_its_own, judge, shared_by_all, tests_of
 

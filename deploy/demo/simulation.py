@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from deploy.demo.baselines import train_forests, train_mlp
-from deploy.demo.data import Compounds, PartnerData, pool, prepare
+from deploy.demo.compounds import Compounds, pool
+from deploy.demo.data import PartnerData, prepare
 from deploy.demo.settings import DemoSettings, ForestSettings, FreeSettings, MlpSettings
 from deploy.demo.task import LinearPredictor, Predictor, Scores, each_its_own, judge, shared_by_all
 from privacy.randomness import Keystream

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from deploy.demo.data import FINGERPRINT_BITS, Compounds, PartnerData, pool
+from deploy.demo.compounds import FINGERPRINT_BITS, Compounds, pool
+from deploy.demo.data import PartnerData
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deploy.demo import data
-from deploy.demo.data import Compounds, deal_to_partners, hold_out, open_deal, pool, prepare
+from deploy.demo.compounds import Compounds, pool
+from deploy.demo.data import deal_to_partners, hold_out, open_deal, prepare
 from deploy.demo.settings import DealSettings
 from privacy.errors import ConfigurationError
 

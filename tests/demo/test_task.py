@@ -13,7 +13,7 @@ from dp_accounting.pld import PLDAccountant
 from sklearn.metrics import roc_auc_score
 
 from deploy.demo.baselines import train_forests, train_mlp
-from deploy.demo.data import Compounds
+from deploy.demo.compounds import Compounds
 from deploy.demo.settings import DemoSettings, ForestSettings, MlpSettings
 from deploy.demo.simulation import _clipped_gradient, _records, simulate_private
 from deploy.demo.task import batch_loss, build_model, judge, mean_roc_auc, roc_auc, training_tensors
